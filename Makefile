@@ -1,0 +1,76 @@
+# Two commands are enough: `make run` and `make test`. `make help` lists the rest.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
+LOCK   := $(BIN)/uv pip compile pyproject.toml --extra local --group build --generate-hashes --no-emit-index-url \
+          --universal --python-version 3.11 --no-header --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help run dev demo test test-all check format lock web docs clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+
+run: $(VENV)/.run web  ## start the router on http://localhost:3001 (a local model answers if there is no key)
+	@exec $(BIN)/trunkline serve --local=auto
+
+dev: $(VENV)/.run web  ## the same, restarting on every change
+	@exec $(BIN)/trunkline serve --local=auto --reload
+
+demo: $(VENV)/.run web  ## the local model, whatever keys are set
+	@exec $(BIN)/trunkline demo
+
+test: $(VENV)/.dev web  ## every test that takes seconds
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: $(VENV)/.dev web  ## every test, at full size
+	TRUNKLINE_FULL=1 $(BIN)/python -m pytest
+
+check: $(VENV)/.dev  ## format, lint, types, import layers, generated docs
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/basedpyright
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python scripts/configuration_page.py --check
+
+format: $(VENV)/.dev  ## rewrite the code as the check wants it
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+docs: $(VENV)/.dev  ## write the generated pages
+	$(BIN)/python scripts/configuration_page.py
+
+lock: $(VENV)/.dev  ## resolve the dependencies again
+	$(LOCK) --upgrade --output-file requirements.lock
+	$(LOCK) --upgrade --group dev --constraint requirements.lock --output-file requirements-dev.lock
+
+clean:  ## remove what was made here
+	rm -rf $(VENV) web/node_modules src/trunkline/web/* dist
+	git checkout -- src/trunkline/web
+
+# One environment. Hashes are checked; the package itself is installed editable, without a download.
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Trunkline needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Try: make run PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: requirements.lock pyproject.toml | $(VENV)/bin/python
+	@echo "Installing Trunkline and what it needs (hashes checked)..."
+	@$(PIP) install --require-hashes -r requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock $(VENV)/.run
+	@echo "Installing what the checks and tests need (hashes checked)..."
+	@$(PIP) install --require-hashes -r requirements-dev.lock
+	@touch $@
+
+# The page is optional: without npm the router runs, and says where the page would be.
+web:
+	@if ! command -v npm >/dev/null; then \
+	  echo "npm is not installed: going on without the page (Node 20 or newer builds it; see README)."; \
+	elif [ web/package-lock.json -nt src/trunkline/web/index.html ] || \
+	     [ -n "$$(find web -newer src/trunkline/web/index.html -type f -not -path '*/node_modules/*' 2>/dev/null | head -1)" ] || \
+	     [ ! -f src/trunkline/web/index.html ]; then \
+	  echo "Building the page..." && cd web && npm ci --no-audit --no-fund --loglevel=error && npm run --silent build; \
+	fi

@@ -1,0 +1,42 @@
+"""Who asks: a value that the walk carries, and the type that keeps secrets out of sight."""
+
+from __future__ import annotations
+
+import msgspec
+
+ANONYMOUS = "anonymous"
+"""The owner of everything on an open router; once keys are on, these sessions are the administrator's."""
+
+
+class Secret:
+    """A string that shows itself only when asked: `repr`, `str`, formatting and logs give `***`."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The secret itself. Call this where it goes onto the wire, and nowhere else."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "***"
+
+    __str__ = __repr__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+
+class Caller(msgspec.Struct, frozen=True, kw_only=True):
+    """Who asks. `user` owns sessions; `is_admin` opens the administrator's routes."""
+
+    user: str = ANONYMOUS
+    is_admin: bool = False

@@ -1,0 +1,181 @@
+"""What can be asked, and where: providers, models, targets. Immutable, swapped whole on reload."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import msgspec
+
+from trunkline.core.caller import Secret
+from trunkline.core.problem import Kind, invalid
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
+    """Every timer of one attempt, in seconds.
+
+    `idle_bytes_s` and `idle_content_s` are the longest silence within a stream: of anything at all, and of
+    content (a keep-alive resets only the first). `total_s` covers the request from its arrival.
+    """
+
+    connect_s: float = 5.0
+    pool_wait_s: float = 2.0
+    first_token_s: float = 60.0
+    idle_bytes_s: float = 60.0
+    idle_content_s: float = 300.0
+    total_s: float = 3600.0
+
+
+class Quirks(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a provider differs from its dialect: data, so that no code compares a provider's name.
+
+    `serves_any_model`: it aggregates; whatever slug it is asked for, it may serve. `stream_usage`: usage comes in
+    a stream only if `stream_options` asks. `takes_temperature`: False where the parameter is refused.
+    `max_tokens_key`: what it calls the limit of an answer.
+    """
+
+    serves_any_model: bool = False
+    max_tokens_key: str = "max_tokens"
+    stream_usage: bool = True
+    takes_temperature: bool = True
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """Where a connection goes. `host` is without brackets."""
+
+    scheme: str
+    host: str
+    port: int
+
+    @property
+    def authority(self) -> str:
+        """The Host header: the port is left out where it is the scheme's own."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == _DEFAULT_PORT[self.scheme] else f"{host}:{self.port}"
+
+
+_DEFAULT_PORT = {"http": 80, "https": 443}
+
+
+def split_base_url(url: str) -> tuple[Origin, str]:
+    """An absolute http(s) URL -> (origin, path without a trailing slash). Raises ValueError, saying what is wrong."""
+    parts = urlsplit(url)
+    if parts.scheme not in _DEFAULT_PORT:
+        raise ValueError("must start with http:// or https://")
+    if not parts.hostname:
+        raise ValueError("has no host")
+    if parts.username or parts.password:
+        raise ValueError("must not hold a user name or password; give the key in its own variable")
+    if parts.query or parts.fragment:
+        raise ValueError("must not have a query or a fragment")
+    port = parts.port  # raises ValueError for a port out of range
+    return Origin(parts.scheme, parts.hostname, port or _DEFAULT_PORT[parts.scheme]), parts.path.rstrip("/")
+
+
+class Model(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a model. None means unknown; tokens."""
+
+    id: str
+    context_tokens: int | None = None
+    max_output_tokens: int | None = None
+
+
+class Provider(msgspec.Struct, frozen=True, kw_only=True):
+    """A row: an address, a dialect, a way to authenticate, quirks.
+
+    `label` is its name for people. `credential` is None where none is needed. `headers` go out with every request.
+    `allow_private` permits a private or loopback address for exactly this origin: the operator wrote it so.
+    """
+
+    name: str
+    label: str
+    dialect: str
+    origin: Origin
+    path: str
+    credential: Secret | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    quirks: Quirks = Quirks()
+    default_model: str | None = None
+    models: tuple[Model, ...] = ()
+    allow_private: bool = False
+    timeouts: Timeouts = Timeouts()
+
+    def model(self, model_id: str) -> Model:
+        """What is known of this model; a bare row where nothing is."""
+        return next((model for model in self.models if model.id == model_id), Model(id=model_id))
+
+    def lists(self, model_id: str) -> bool:
+        """Whether its row names this model."""
+        return any(model.id == model_id for model in self.models)
+
+
+class Target(msgspec.Struct, frozen=True):
+    """One model at one provider: where an attempt goes."""
+
+    provider: Provider
+    model: Model
+
+    @property
+    def name(self) -> str:
+        """How people write it: `provider/model`."""
+        return f"{self.provider.name}/{self.model.id}"
+
+
+class Catalog(msgspec.Struct, frozen=True, kw_only=True):
+    """All providers that are on, in the order of the configuration, and the model of a request that names none."""
+
+    providers: tuple[Provider, ...]
+    aliases: tuple[tuple[str, str], ...] = ()
+    default_model: str | None = None
+
+    def resolve(self, name: str | None) -> Target:
+        """The target that a model's name means; None means the default.
+
+        First hit wins: an alias; `provider/model` when that provider is on; a slug that an aggregator serves; a
+        bare name that a provider lists. Raises Problem NOT_FOUND with the nearest names.
+        """
+        if name is None:
+            name = self.default_name()
+        name = dict(self.aliases).get(name, name)
+        head, slash, rest = name.partition("/")
+        if slash and rest:
+            for provider in self.providers:
+                if provider.name == head:
+                    return Target(provider, provider.model(rest))
+            for provider in self.providers:
+                if provider.quirks.serves_any_model:
+                    return Target(provider, provider.model(name))
+        for provider in self.providers:
+            if provider.lists(name):
+                return Target(provider, provider.model(name))
+        nearest = difflib.get_close_matches(name, sorted(self.names()), n=3, cutoff=0.4)
+        hint = f" Did you mean {' or '.join(repr(near) for near in nearest)}?" if nearest else ""
+        raise invalid(
+            f"No provider here serves the model {name[:200]!r}.{hint}", param="model", kind=Kind.NOT_FOUND
+        )
+
+    def default_name(self) -> str:
+        """The model of a request that names none."""
+        if self.default_model:
+            return self.default_model
+        for provider in self.providers:
+            if provider.default_model:
+                return f"{provider.name}/{provider.default_model}"
+        raise invalid("Name a `model`: none is configured as the default.", param="model")
+
+    def names(self) -> Iterable[str]:
+        """Every name that is known to resolve."""
+        for alias, _ in self.aliases:
+            yield alias
+        for provider in self.providers:
+            if provider.default_model:
+                yield f"{provider.name}/{provider.default_model}"
+            for model in provider.models:
+                yield f"{provider.name}/{model.id}"
+                yield model.id

@@ -1,0 +1,68 @@
+"""One finished request: `Record`, all that ledger, metrics, log and page ever see, and `Transcript`, for history."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Protocol
+
+import msgspec
+
+from trunkline.core.reply import Usage
+
+
+class Outcome(StrEnum):
+    """How a request ended, as its client saw it."""
+
+    COMPLETE = "complete"
+    """Answered, to a finish."""
+    CUT = "cut"
+    """The answer broke after its first content; the client was told."""
+    FAILED = "failed"
+    """No content; the client was told why."""
+    CANCELLED = "cancelled"
+    """The client left."""
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """One finished request, flat and without content.
+
+    Times are milliseconds, as measured by a monotonic clock; `first_token_ms` is None where no content came.
+    `problem` is the kind of what went wrong, `detail` our own words on it, without content.
+    """
+
+    request_id: str
+    route: str
+    user: str
+    outcome: Outcome
+    status: int
+    total_ms: float
+    first_token_ms: float | None = None
+    model: str | None = None
+    provider: str | None = None
+    usage: Usage | None = None
+    attempts: int = 0
+    problem: str | None = None
+    detail: str | None = None
+
+
+class Transcript(msgspec.Struct, frozen=True, kw_only=True):
+    """What history stores of a finished turn; no other sink accepts it.
+
+    `status` is the answer's: complete, cut, cancelled or error.
+    """
+
+    record_id: str
+    session_id: str
+    user: str
+    text: str
+    status: str
+    model: str | None
+    usage: Usage | None
+
+
+class Sink(Protocol):
+    """Takes every Record. It must not block and must not raise."""
+
+    def accept(self, record: Record) -> None:
+        """Take one finished request."""
+        ...

@@ -1,0 +1,1 @@
+"""Wire formats to and from core values. Pure functions; siblings never import each other."""

@@ -1,0 +1,123 @@
+"""Server-sent events: bytes -> frames -> bytes. The only code that knows the format.
+
+Source: https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from trunkline.core.problem import Kind, Problem, Retry, Source
+
+MEDIA_TYPE: Final = "text/event-stream"
+
+KEEP_ALIVE: Final = b": keep-alive\n"
+"""A comment line without a blank line after it: some clients take an empty event for data."""
+
+DONE: Final = b"data: [DONE]\n\n"
+"""The sentinel that ends a stream in OpenAI's chat dialect and in the seed's."""
+
+_BOM: Final = b"\xef\xbb\xbf"
+
+
+class Frame(msgspec.Struct, frozen=True):
+    """One event: its `data` lines joined by LF, and its name where it has one. Bytes as they came."""
+
+    data: bytes
+    event: bytes | None = None
+
+
+def event(data: bytes) -> bytes:
+    """One unnamed event. `data` must hold no line break: compact JSON never does."""
+    return b"data: " + data + b"\n\n"
+
+
+class Framer:
+    """Cuts a byte stream into frames, however it arrives: LF, CRLF and CR, with or without a space after the colon.
+
+    A line is decoded by nobody here, so a character that the network cut in two is whole again in its frame.
+    An event that is not closed by a blank line at the end of the stream is dropped, as the specification says.
+    """
+
+    def __init__(self, limit: int = 16 * 1024 * 1024) -> None:
+        self._limit = limit
+        self._rest = bytearray()
+        self._scanned = 0
+        self._data: list[bytes] = []
+        self._size = 0
+        self._event: bytes | None = None
+        self._started = False
+        self._skip_lf = False
+
+    def feed(self, chunk: bytes) -> list[Frame]:
+        """The frames that this chunk completes. Raises Problem when one event outgrows the limit."""
+        if not self._started:
+            chunk = self._without_bom(chunk)
+        rest = self._rest
+        rest += chunk
+        if self._skip_lf and rest:
+            if rest[0] == 0x0A:
+                del rest[0]
+            self._skip_lf = False
+        frames: list[Frame] = []
+        start = 0
+        has_cr = rest.find(b"\r", self._scanned) >= 0
+        while (end := self._line_end(rest, max(start, self._scanned), has_cr=has_cr)) >= 0:
+            self._line(bytes(rest[start:end]), frames)
+            start = end + 1
+            if rest[end] == 0x0D:
+                if start == len(rest):
+                    self._skip_lf = True
+                elif rest[start] == 0x0A:
+                    start += 1
+            self._scanned = start
+        del rest[:start]
+        self._scanned = len(rest)
+        if self._size + len(rest) > self._limit:
+            raise Problem(
+                Kind.UPSTREAM_INVALID,
+                f"The provider sent an event over the limit of {self._limit // 1024} KiB.",
+                source=Source.UPSTREAM,
+                retry=Retry.ELSEWHERE,
+            )
+        return frames
+
+    @staticmethod
+    def _line_end(rest: bytearray, start: int, *, has_cr: bool) -> int:
+        lf = rest.find(b"\n", start)
+        if not has_cr:
+            return lf
+        cr = rest.find(b"\r", start, lf if lf >= 0 else len(rest))
+        return cr if cr >= 0 else lf
+
+    def _without_bom(self, chunk: bytes) -> bytes:
+        """The start of the stream, less a byte order mark, which may itself come in pieces."""
+        head = bytes(self._rest) + chunk
+        if len(head) < len(_BOM) and _BOM.startswith(head):
+            return chunk
+        self._started = True
+        if head.startswith(_BOM):
+            self._rest.clear()
+            self._scanned = 0
+            return head[len(_BOM) :]
+        return chunk
+
+    def _line(self, line: bytes, frames: list[Frame]) -> None:
+        if not line:
+            if self._data:
+                frames.append(Frame(b"\n".join(self._data), self._event))
+                self._data = []
+                self._size = 0
+            self._event = None
+            return
+        name, colon, value = line.partition(b":")
+        if colon and value[:1] == b" ":
+            value = value[1:]
+        if name == b"data":
+            self._data.append(value)
+            self._size += len(value)
+        elif name == b"event":
+            self._event = value
+        # Comments (an empty name), `id`, `retry` and unknown fields mean nothing between servers.

@@ -1,0 +1,1 @@
+"""HTTP in: raw ASGI for the hot routes, Litestar for the rest."""

@@ -1,0 +1,1 @@
+"""The hot path: one request's walk from authorised to settled."""

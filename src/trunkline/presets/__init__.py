@@ -1,0 +1,1 @@
+"""Data, not code: the providers that need no configuration but a key."""

@@ -1,0 +1,1 @@
+"""Everything that dials out: the HTTP client, the scripted upstream, the local model."""
