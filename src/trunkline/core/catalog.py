@@ -112,7 +112,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
 
     def lists(self, model_id: str) -> bool:
         """Whether its row names this model."""
-        return any(model.id == model_id for model in self.models)
+        return model_id == self.default_model or any(model.id == model_id for model in self.models)
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -147,7 +147,8 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
         if slash and rest:
             for provider in self.providers:
                 if provider.name == head:
-                    return Target(provider, provider.model(rest))
+                    # OpenRouter's own slugs begin with its name: `openrouter/auto` is whole as it stands.
+                    return Target(provider, provider.model(name if provider.lists(name) else rest))
             for provider in self.providers:
                 if provider.quirks.serves_any_model:
                     return Target(provider, provider.model(name))
@@ -156,9 +157,7 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
                 return Target(provider, provider.model(name))
         nearest = difflib.get_close_matches(name, sorted(self.names()), n=3, cutoff=0.4)
         hint = f" Did you mean {' or '.join(repr(near) for near in nearest)}?" if nearest else ""
-        raise invalid(
-            f"No provider here serves the model {name[:200]!r}.{hint}", param="model", kind=Kind.NOT_FOUND
-        )
+        raise invalid(f"No provider here serves the model {name[:200]!r}.{hint}", param="model", kind=Kind.NOT_FOUND)
 
     def default_name(self) -> str:
         """The model of a request that names none."""

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
+from trunkline.core.catalog import Origin
 from trunkline.core.problem import invalid
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from trunkline.core.call import Call, Envelope
-    from trunkline.core.catalog import Origin, Target
+    from trunkline.core.catalog import Target
     from trunkline.core.problem import Problem
     from trunkline.core.reply import Event
     from trunkline.dialects.sse import Frame
@@ -74,7 +75,8 @@ class WireRequest(msgspec.Struct, frozen=True, kw_only=True):
     allow_private: bool = False
 
     def __repr__(self) -> str:
-        return f"WireRequest({self.method} {self.origin.scheme}://{self.origin.authority}{self.path}, {len(self.body)} bytes)"
+        url = f"{self.origin.scheme}://{self.origin.authority}{self.path}"
+        return f"WireRequest({self.method} {url}, {len(self.body)} bytes)"
 
 
 class EventReader(Protocol):

@@ -7,7 +7,6 @@ cost fields, https://openrouter.ai/docs/api-reference/overview (read 2026-08-22)
 from __future__ import annotations
 
 import math
-import re
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -25,7 +24,7 @@ from trunkline.core.reply import (
     Usage,
 )
 from trunkline.dialects.dialect import WireRequest
-from trunkline.dialects.retry_after import read_retry_after
+from trunkline.dialects.upstream_error import classify, invalid_answer, parse_error_body, read_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,11 +34,8 @@ if TYPE_CHECKING:
     from trunkline.dialects.sse import Frame
 
 NANO: Final = 1_000_000_000
-MAX_UPSTREAM_WORDS: Final = 300
 MAX_REASONABLE_COST: Final = 1_000_000
 """Dollars. A single answer's cost over this is a broken number, not a price."""
-
-_SECRET_SHAPED = re.compile(r"\b(?:sk|gsk|xai|pk|rk|key|org|proj|tl)[-_][\w*-]{6,}", re.ASCII)
 
 _FINISH: Final[Mapping[str, FinishReason]] = {
     "stop": FinishReason.STOP,
@@ -88,27 +84,7 @@ class _Chunk(msgspec.Struct):
     error: Any = None
 
 
-class _Metadata(msgspec.Struct):
-    error_type: str | None = None
-
-
-class _Error(msgspec.Struct):
-    """Numbers and words both occur as `code`; OpenRouter has `metadata.error_type`, others `type`."""
-
-    message: str | None = None
-    code: int | str | None = None
-    type: str | None = None
-    error_type: str | None = None
-    http_status: int | None = None
-    metadata: _Metadata | None = None
-
-
-class _ErrorBody(msgspec.Struct):
-    error: Any = None
-
-
 _CHUNK = msgspec.json.Decoder(_Chunk)
-_ERROR_BODY = msgspec.json.Decoder(_ErrorBody)
 
 
 class Reader:
@@ -130,7 +106,7 @@ class Reader:
         try:
             chunk = _CHUNK.decode(frame.data)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-            raise _invalid_answer(self._target, "an event that is not a chat completion chunk") from error
+            raise invalid_answer(self._target, "an event that is not a chat completion chunk") from error
         if chunk.error is not None:
             raise self._stream_error(chunk.error)
         events: list[Event] = []
@@ -186,7 +162,7 @@ class Reader:
         events.append(Delta(self._index, text))
 
     def _stream_error(self, error: object) -> Problem:
-        return _classify(self._target, 200, {}, _read_error(error))
+        return classify(self._target, 200, {}, read_error(error))
 
 
 class OpenAIChat:
@@ -206,9 +182,7 @@ class OpenAIChat:
             if provider.quirks.takes_temperature:
                 body["temperature"] = call.temperature
             elif "temperature" not in call.defaulted:
-                raise invalid(
-                    f"{target.name} does not take a temperature: leave it out.", param="temperature"
-                )
+                raise invalid(f"{target.name} does not take a temperature: leave it out.", param="temperature")
         if call.max_tokens is not None:
             body[provider.quirks.max_tokens_key] = _max_tokens(call.max_tokens, call, target)
         if call.stream and provider.quirks.stream_usage:
@@ -235,16 +209,11 @@ class OpenAIChat:
 
     def read_problem(self, target: Target, status: int, headers: Mapping[str, str], body: bytes) -> Problem:
         """What a status that is not 200, or a 200 that is no stream, means."""
-        error: object = None
-        if body:
-            try:
-                error = _ERROR_BODY.decode(body).error
-            except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-                error = None
+        error = parse_error_body(body)
         if 200 <= status < 300 and error is None:
             kind = headers.get("content-type", "no content type").partition(";")[0][:60]
-            return _invalid_answer(target, f"status {status}, {kind}, {len(body)} bytes")
-        return _classify(target, status, headers, _read_error(error))
+            return invalid_answer(target, f"status {status}, {kind}, {len(body)} bytes")
+        return classify(target, status, headers, read_error(error))
 
 
 def _max_tokens(wanted: int, call: Call, target: Target) -> int:
@@ -268,185 +237,6 @@ def _usage(usage: _Usage) -> Usage:
         input_tokens=usage.prompt_tokens,
         output_tokens=usage.completion_tokens,
         cached_tokens=usage.prompt_tokens_details.cached_tokens if usage.prompt_tokens_details else None,
-        reasoning_tokens=usage.completion_tokens_details.reasoning_tokens
-        if usage.completion_tokens_details
-        else None,
+        reasoning_tokens=usage.completion_tokens_details.reasoning_tokens if usage.completion_tokens_details else None,
         cost_nano=cost_nano,
     )
-
-
-def _read_error(error: object) -> _Error:
-    if isinstance(error, str):
-        return _Error(message=error)
-    try:
-        return msgspec.convert(error, _Error)
-    except msgspec.ValidationError:
-        return _Error()
-
-
-def _invalid_answer(target: Target, detail: str) -> Problem:
-    return Problem(
-        Kind.UPSTREAM_INVALID,
-        f"{target.provider.label} sent something that is not an answer. Try again, or try another model.",
-        source=Source.UPSTREAM,
-        retry=Retry.ELSEWHERE,
-        detail=detail,
-    )
-
-
-_CONTEXT = frozenset(
-    {
-        "context_length_exceeded",
-        "exceed_context_size_error",
-        "max_tokens_exceeded",
-        "token_limit_exceeded",
-        "string_too_long",
-    }
-)
-_FILTERED = frozenset({"content_policy_violation", "content_filter", "moderation", "refusal"})
-_TYPE_STATUS: Final[Mapping[str, int]] = {
-    "authentication": 401,
-    "authentication_error": 401,
-    "invalid_api_key": 401,
-    "permission_denied": 403,
-    "payment_required": 402,
-    "insufficient_quota": 402,
-    "rate_limit_exceeded": 429,
-    "rate_limit_error": 429,
-    "provider_overloaded": 503,
-    "overloaded_error": 503,
-    "provider_unavailable": 502,
-    "invalid_request": 400,
-    "invalid_request_error": 400,
-    "invalid_prompt": 400,
-    "not_found": 404,
-    "model_not_found": 404,
-    "payload_too_large": 413,
-    "unprocessable": 422,
-    "server": 500,
-    "server_error": 500,
-    "timeout": 504,
-}
-"""What an error inside a 200 would have been as a status: OpenRouter's `error_type`s and OpenAI's `type`s and `code`s."""
-
-
-def _effective_status(status: int, error: _Error) -> int:
-    """The status that the error itself names, where the HTTP status does not tell."""
-    if status >= 400:
-        return status
-    if isinstance(error.code, int) and 400 <= error.code <= 599:
-        return error.code
-    if error.http_status is not None and 400 <= error.http_status <= 599:
-        return error.http_status
-    for word in _words(error):
-        if word in _TYPE_STATUS:
-            return _TYPE_STATUS[word]
-        if word.isdigit() and 400 <= int(word[:9]) <= 599:
-            return int(word)
-    return 500
-
-
-def _words(error: _Error) -> list[str]:
-    words = [
-        error.metadata.error_type if error.metadata else None,
-        error.error_type,
-        error.code if isinstance(error.code, str) else None,
-        error.type,
-    ]
-    return [word for word in words if word]
-
-
-def _classify(target: Target, http_status: int, headers: Mapping[str, str], error: _Error) -> Problem:
-    """Who is at fault, and whether another attempt could help. Failure modes F08, F23 and F24 of the field."""
-    status = _effective_status(http_status, error)
-    words = _words(error)
-    label = target.provider.label
-    detail = f"status {http_status}" + (f", error {status}" if status != http_status else "")
-    for word in words[:1]:
-        if re.fullmatch(r"[a-z0-9_.-]{1,60}", word):
-            detail += f", {word}"
-
-    def problem(kind: Kind, message: str, source: Source, retry: Retry) -> Problem:
-        return Problem(
-            kind,
-            message,
-            source=source,
-            retry=retry,
-            retry_after_s=read_retry_after(headers),
-            upstream_status=http_status,
-            detail=detail,
-        )
-
-    if _CONTEXT.intersection(words):
-        return problem(
-            Kind.CONTEXT_TOO_LONG,
-            f"The conversation is longer than {target.name} can take." + _said(error, target),
-            Source.CALLER,
-            Retry.ELSEWHERE,
-        )
-    if _FILTERED.intersection(words):
-        return problem(
-            Kind.CONTENT_FILTERED,
-            f"{label} refused this message by its content policy. Rephrase it and try again.",
-            Source.CALLER,
-            Retry.NEVER,
-        )
-    match status:
-        case 401 | 402 | 403:
-            why = "has no credit left" if status == 402 else "was refused"
-            return problem(
-                Kind.KEY_REFUSED,
-                f"The router's key for {label} {why}. Whoever runs this router must check it (`trunkline doctor`).",
-                Source.ROUTER,
-                Retry.ELSEWHERE,
-            )
-        case 404:
-            return problem(
-                Kind.NOT_FOUND,
-                f"{label} does not serve the model {target.model.id!r}." + _said(error, target),
-                Source.CALLER,
-                Retry.ELSEWHERE,
-            )
-        case 429:
-            return problem(
-                Kind.RATE_LIMITED,
-                f"{label} limits how often {target.model.id} may be asked. Wait a little and try again.",
-                Source.UPSTREAM,
-                Retry.ELSEWHERE,
-            )
-        case 413:
-            return problem(
-                Kind.TOO_LARGE, f"{label} finds the request too large.", Source.CALLER, Retry.NEVER
-            )
-        case 408 | 409:
-            pass
-        case _ if 400 <= status < 500:
-            return problem(
-                Kind.INVALID_REQUEST,
-                f"{label} refused the request as invalid." + _said(error, target),
-                Source.CALLER,
-                Retry.NEVER,
-            )
-        case _ if 300 <= status < 400:
-            return _invalid_answer(target, f"status {status}: a redirect, which is not followed")
-        case _:
-            pass
-    return problem(
-        Kind.UPSTREAM_FAILED,
-        f"{label} has a problem of its own (status {status}). Try again, or try another model.",
-        Source.UPSTREAM,
-        Retry.ELSEWHERE,
-    )
-
-
-def _said(error: _Error, target: Target) -> str:
-    """The provider's own sentence, for a caller who has something to mend: short, one line, no secret in it."""
-    if not error.message:
-        return ""
-    words = " ".join(error.message.split())
-    if target.provider.credential is not None:
-        words = words.replace(target.provider.credential.reveal(), "***")
-    words = "".join(character for character in _SECRET_SHAPED.sub("***", words) if character.isprintable())
-    if len(words) > MAX_UPSTREAM_WORDS:
-        words = words[:MAX_UPSTREAM_WORDS] + "..."
-    return f" It says: {words}"

@@ -36,7 +36,7 @@ def read_retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def _number(value: str | None) -> float | None:
-    if value is None or len(value) > 32:  # noqa: PLR2004 - no number of seconds is longer
+    if value is None or len(value) > 32:
         return None
     try:
         number = float(value)

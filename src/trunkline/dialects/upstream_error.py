@@ -1,0 +1,229 @@
+"""What an upstream's error means: who is at fault, and whether another attempt could help. One table for every egress.
+
+Sources: https://openrouter.ai/docs/api-reference/errors (read 2026-08-22), https://platform.openai.com/docs/guides/error-codes.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from trunkline.core.problem import Kind, Problem, Retry, Source
+from trunkline.dialects.retry_after import read_retry_after
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from trunkline.core.catalog import Target
+
+MAX_UPSTREAM_WORDS: Final = 300
+
+_SECRET_SHAPED = re.compile(r"\b(?:sk|gsk|xai|pk|rk|key|org|proj|tl)[-_][\w*-]{6,}", re.ASCII)
+
+_WORD = re.compile(r"[a-z0-9_.-]{1,60}")
+"""What a provider's error type looks like. Anything else stays out of the log."""
+
+
+class _Metadata(msgspec.Struct):
+    error_type: str | None = None
+
+
+class UpstreamError(msgspec.Struct):
+    """Numbers and words both occur as `code`; OpenRouter has `metadata.error_type`, others `type`."""
+
+    message: str | None = None
+    code: int | str | None = None
+    type: str | None = None
+    error_type: str | None = None
+    http_status: int | None = None
+    metadata: _Metadata | None = None
+
+
+class _ErrorBody(msgspec.Struct):
+    error: Any = None
+
+
+_ERROR_BODY = msgspec.json.Decoder(_ErrorBody)
+
+
+def parse_error_body(body: bytes) -> object:
+    """The `error` of a JSON body, whatever its shape; None where there is none."""
+    try:
+        return _ERROR_BODY.decode(body).error
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return None
+
+
+def read_error(error: object) -> UpstreamError:
+    """An error object, or a bare string, as far as it can be read."""
+    if isinstance(error, str):
+        return UpstreamError(message=error)
+    try:
+        return msgspec.convert(error, UpstreamError)
+    except msgspec.ValidationError:
+        return UpstreamError()
+
+
+def invalid_answer(target: Target, detail: str) -> Problem:
+    """The upstream sent something that is no answer; `detail` says in our words what."""
+    return Problem(
+        Kind.UPSTREAM_INVALID,
+        f"{target.provider.label} sent something that is not an answer. Try again, or try another model.",
+        source=Source.UPSTREAM,
+        retry=Retry.ELSEWHERE,
+        detail=detail,
+    )
+
+
+_CONTEXT = frozenset(
+    {
+        "context_length_exceeded",
+        "exceed_context_size_error",
+        "max_tokens_exceeded",
+        "token_limit_exceeded",
+        "string_too_long",
+    }
+)
+_FILTERED = frozenset({"content_policy_violation", "content_filter", "moderation", "refusal"})
+_TYPE_STATUS: Final[Mapping[str, int]] = {
+    "authentication": 401,
+    "authentication_error": 401,
+    "invalid_api_key": 401,
+    "permission_denied": 403,
+    "payment_required": 402,
+    "insufficient_quota": 402,
+    "rate_limit_exceeded": 429,
+    "rate_limit_error": 429,
+    "provider_overloaded": 503,
+    "overloaded_error": 503,
+    "provider_unavailable": 502,
+    "invalid_request": 400,
+    "invalid_request_error": 400,
+    "invalid_prompt": 400,
+    "not_found": 404,
+    "model_not_found": 404,
+    "payload_too_large": 413,
+    "unprocessable": 422,
+    "server": 500,
+    "server_error": 500,
+    "timeout": 504,
+}
+"""What an error inside a 200 would have been as a status: OpenRouter's `error_type`s, OpenAI's types and codes."""
+
+
+def _effective_status(status: int, error: UpstreamError) -> int:
+    """The status that the error itself names, where the HTTP status does not tell."""
+    if status >= 400:
+        return status
+    if isinstance(error.code, int) and 400 <= error.code <= 599:
+        return error.code
+    if error.http_status is not None and 400 <= error.http_status <= 599:
+        return error.http_status
+    for word in _words(error):
+        if word in _TYPE_STATUS:
+            return _TYPE_STATUS[word]
+        if word.isdigit() and 400 <= int(word[:9]) <= 599:
+            return int(word)
+    return 500
+
+
+def _words(error: UpstreamError) -> list[str]:
+    words = [
+        error.metadata.error_type if error.metadata else None,
+        error.error_type,
+        error.code if isinstance(error.code, str) else None,
+        error.type,
+    ]
+    return [word for word in words if word]
+
+
+_BY_STATUS: Final[Mapping[int, Kind]] = {
+    401: Kind.KEY_REFUSED,
+    402: Kind.KEY_REFUSED,
+    403: Kind.KEY_REFUSED,
+    404: Kind.NOT_FOUND,
+    408: Kind.UPSTREAM_FAILED,
+    409: Kind.UPSTREAM_FAILED,
+    413: Kind.TOO_LARGE,
+    429: Kind.RATE_LIMITED,
+}
+
+_BLAME: Final[Mapping[Kind, tuple[Source, Retry]]] = {
+    Kind.CONTEXT_TOO_LONG: (Source.CALLER, Retry.ELSEWHERE),
+    Kind.CONTENT_FILTERED: (Source.CALLER, Retry.NEVER),
+    Kind.KEY_REFUSED: (Source.ROUTER, Retry.ELSEWHERE),
+    Kind.NOT_FOUND: (Source.CALLER, Retry.ELSEWHERE),
+    Kind.TOO_LARGE: (Source.CALLER, Retry.NEVER),
+    Kind.RATE_LIMITED: (Source.UPSTREAM, Retry.ELSEWHERE),
+    Kind.INVALID_REQUEST: (Source.CALLER, Retry.NEVER),
+    Kind.UPSTREAM_FAILED: (Source.UPSTREAM, Retry.ELSEWHERE),
+}
+
+_SENTENCE: Final[Mapping[Kind, str]] = {
+    Kind.CONTEXT_TOO_LONG: "The conversation is longer than {target} can take.{said}",
+    Kind.CONTENT_FILTERED: "{label} refused this message by its content policy. Rephrase it and try again.",
+    Kind.KEY_REFUSED: "The router's key for {label} {why}. Whoever runs the router must check it (`trunkline doctor`).",
+    Kind.NOT_FOUND: "{label} does not serve the model {model!r}.{said}",
+    Kind.TOO_LARGE: "{label} finds the request too large.",
+    Kind.RATE_LIMITED: "{label} limits how often {model} may be asked. Wait a little and try again.",
+    Kind.INVALID_REQUEST: "{label} refused the request as invalid.{said}",
+    Kind.UPSTREAM_FAILED: "{label} has a problem of its own (status {status}). Try again, or try another model.",
+}
+
+
+def _kind(status: int, words: list[str]) -> Kind:
+    """Failure modes F08, F23 and F24 of the field: whose fault it is follows from this."""
+    if _CONTEXT.intersection(words):
+        return Kind.CONTEXT_TOO_LONG
+    if _FILTERED.intersection(words):
+        return Kind.CONTENT_FILTERED
+    if status in _BY_STATUS:
+        return _BY_STATUS[status]
+    return Kind.INVALID_REQUEST if 400 <= status < 500 else Kind.UPSTREAM_FAILED
+
+
+def classify(target: Target, http_status: int, headers: Mapping[str, str], error: UpstreamError) -> Problem:
+    """Who is at fault, and whether another attempt could help."""
+    if 300 <= http_status < 400:
+        return invalid_answer(target, f"status {http_status}: a redirect, which is not followed")
+    status = _effective_status(http_status, error)
+    words = _words(error)
+    kind = _kind(status, words)
+    source, retry = _BLAME[kind]
+    detail = f"status {http_status}"
+    if status != http_status:
+        detail += f", error {status}"
+    if words and _WORD.fullmatch(words[0]):
+        detail += f", {words[0]}"
+    message = _SENTENCE[kind].format(
+        label=target.provider.label,
+        model=target.model.id,
+        target=target.name,
+        status=status,
+        why="has no credit left" if status == 402 else "was refused",
+        said=_said(error, target),
+    )
+    return Problem(
+        kind,
+        message,
+        source=source,
+        retry=retry,
+        retry_after_s=read_retry_after(headers),
+        upstream_status=http_status,
+        detail=detail,
+    )
+
+
+def _said(error: UpstreamError, target: Target) -> str:
+    """The provider's own sentence, for a caller who has something to mend: short, one line, no secret in it."""
+    if not error.message:
+        return ""
+    words = " ".join(error.message.split())
+    if target.provider.credential is not None:
+        words = words.replace(target.provider.credential.reveal(), "***")
+    words = "".join(character for character in _SECRET_SHAPED.sub("***", words) if character.isprintable())
+    if len(words) > MAX_UPSTREAM_WORDS:
+        words = words[:MAX_UPSTREAM_WORDS] + "..."
+    return f" It says: {words}"

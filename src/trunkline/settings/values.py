@@ -1,0 +1,128 @@
+"""The settings as frozen values, what a Catalog is compiled from, and their way to a worker process."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+
+import msgspec
+
+from trunkline.core.caller import Secret
+from trunkline.core.catalog import LOOPBACK_NAMES, Catalog, Model, Origin, Provider, Quirks, Timeouts
+
+
+class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where and how the router listens, and the bounds of one request."""
+
+    host: str = "localhost"
+    port: int = 3001
+    workers: int = 1
+    frontend_urls: tuple[str, ...] = ("http://localhost:5173",)
+    allowed_hosts: tuple[str, ...] = ()
+    admin_secret: Secret | None = None
+    open: bool = False
+    log_level: str = "info"
+    log_format: str = "auto"
+    drain_s: float = 30.0
+    early_headers_s: float = 10.0
+    keep_alive_s: float = 15.0
+    body_read_s: float = 30.0
+    max_body_bytes: int = 32 * 1024 * 1024
+    body_budget_bytes: int = 512 * 1024 * 1024
+    max_event_bytes: int = 16 * 1024 * 1024
+    data_dir: str = ""
+    cache_dir: str = ""
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach the router."""
+        if self.host in LOOPBACK_NAMES:
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+
+class ProviderRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A provider as it is written in a preset or in `[providers.NAME]`. None: not said here."""
+
+    preset: str | None = None
+    label: str | None = None
+    dialect: str | None = None
+    base_url: str | None = None
+    base_url_variable: str | None = None
+    key: str | None = None
+    api_key: str | None = None
+    default_model: str | None = None
+    model_variable: str | None = None
+    headers: dict[str, str] | None = None
+    quirks: Quirks | None = None
+    models: tuple[Model, ...] | None = None
+    timeouts: dict[str, float] | None = None
+    allow_private: bool | None = None
+    source: str | None = None
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything the operator decided. `warnings` are for the log at start."""
+
+    server: Server = Server()
+    timeouts: Timeouts = Timeouts()
+    providers: tuple[Provider, ...] = ()
+    aliases: tuple[tuple[str, str], ...] = ()
+    default_model: str | None = None
+    chat_database_url: Secret | None = None
+    database_url: Secret | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def local_provider(port: int, model_id: str, context_tokens: int) -> Provider:
+    """The row of the model that runs on this machine."""
+    return Provider(
+        name="local",
+        label="The local model",
+        dialect="openai_chat",
+        origin=Origin("http", "127.0.0.1", port),
+        path="/v1",
+        default_model=model_id,
+        models=(Model(id=model_id, context_tokens=context_tokens, max_output_tokens=context_tokens),),
+        allow_private=True,
+        timeouts=Timeouts(first_token_s=300.0),
+    )
+
+
+def with_local(settings: Settings, provider: Provider, *, as_default: bool) -> Settings:
+    """The settings with the local model among the providers; last, or the default for requests that name none."""
+    return msgspec.structs.replace(
+        settings,
+        providers=(*settings.providers, provider),
+        default_model=f"{provider.name}/{provider.default_model}" if as_default else settings.default_model,
+    )
+
+
+def compile_catalog(settings: Settings) -> Catalog:
+    """The catalogue that these settings describe."""
+    return Catalog(providers=settings.providers, aliases=settings.aliases, default_model=settings.default_model)
+
+
+def to_bytes(settings: Settings) -> bytes:
+    """The settings for a worker process, secrets included: for a private pipe and nothing else."""
+    return msgspec.json.encode(settings, enc_hook=_reveal)
+
+
+def from_bytes(data: bytes) -> Settings:
+    """What `to_bytes` wrote."""
+    return msgspec.json.decode(data, type=Settings, dec_hook=_conceal)
+
+
+def _reveal(value: object) -> str:
+    if isinstance(value, Secret):
+        return value.reveal()
+    raise TypeError(type(value).__name__)
+
+
+def _conceal(kind: type, value: Any) -> Secret:
+    if kind is Secret and isinstance(value, str):
+        return Secret(value)
+    raise TypeError(kind.__name__)
