@@ -91,6 +91,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
 
     `label` is its name for people. `credential` is None where none is needed. `headers` go out with every request.
     `allow_private` permits a private or loopback address for exactly this origin: the operator wrote it so.
+    `probe` is a path under `path` that costs nothing and answers 401 to a wrong key.
     """
 
     name: str
@@ -102,6 +103,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     headers: tuple[tuple[str, str], ...] = ()
     quirks: Quirks = Quirks()
     default_model: str | None = None
+    probe: str = "/models"
     models: tuple[Model, ...] = ()
     allow_private: bool = False
     timeouts: Timeouts = Timeouts()

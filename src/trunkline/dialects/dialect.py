@@ -80,7 +80,17 @@ class WireRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EventReader(Protocol):
-    """Upstream frames -> events. One for each stream."""
+    """Upstream frames -> events. One for each stream.
+
+    `is_finished`: the answer is whole, only usage can still follow. `is_done`: the upstream has said its last word.
+    """
+
+    is_done: bool
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether a finish was seen."""
+        ...
 
     def read(self, frame: Frame) -> Sequence[Event]:
         """The events of one frame; none for a comment or a keep-alive.

@@ -96,10 +96,17 @@ class Reader:
         self._open: BlockKind | None = None
         self._index = -1
         self._finish: Finish | None = None
+        self.is_done = False
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the answer is whole; only usage can still follow."""
+        return self._finish is not None
 
     def read(self, frame: Frame) -> Sequence[Event]:
         """The events of one frame. Raises Problem for an error object and for what is no chunk."""
         if frame.data == b"[DONE]":
+            self.is_done = True
             return ()
         if not frame.data or frame.data.startswith(b":"):
             return ()  # a keep-alive that somebody put into a data line

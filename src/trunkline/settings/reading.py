@@ -244,6 +244,7 @@ class _Reading:
             ),
             quirks=row.quirks or Quirks(),
             default_model=default_model,
+            probe=row.probe or "/models",
             models=row.models or (),
             allow_private=row.allow_private if row.allow_private is not None else _is_written_private(origin),
             timeouts=msgspec.structs.replace(timeouts, **(row.timeouts or {})),

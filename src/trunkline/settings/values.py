@@ -56,6 +56,7 @@ class ProviderRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     api_key: str | None = None
     default_model: str | None = None
     model_variable: str | None = None
+    probe: str | None = None
     headers: dict[str, str] | None = None
     quirks: Quirks | None = None
     models: tuple[Model, ...] | None = None

@@ -29,8 +29,8 @@ class Variable(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _port(value: str) -> int:
-    if not value.isascii() or not value.isdigit() or not 1 <= int(value[:9]) <= 65535:
-        raise ValueError("must be a number from 1 to 65535, such as 3001")
+    if not value.isascii() or not value.isdigit() or not 0 <= int(value[:9]) <= 65535:
+        raise ValueError("must be a number from 0 (any free port) to 65535, such as 3001")
     return int(value)
 
 
@@ -139,7 +139,7 @@ VARIABLES: Final[tuple[Variable, ...]] = (
         parse=_database_url,
         is_secret=True,
         example="sqlite:///chat.sqlite3",
-        meaning="Chat history: PostgreSQL (Neon's URLs as they are) or `sqlite:///path`. Unset: no history.",
+        meaning="Chat history: PostgreSQL (a Neon URL as it is) or `sqlite:///path`. Unset: no history.",
     ),
     Variable(
         name="DATABASE_URL",

@@ -1,0 +1,229 @@
+"""The composition root: settings -> objects -> one process's ASGI app. The only place that names concrete classes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from trunkline.access.keys import Keys
+from trunkline.dialects.openai_chat import OpenAIChat
+from trunkline.dialects.simple import Simple
+from trunkline.edge.api import Api
+from trunkline.edge.body import Bodies, BodyLimits
+from trunkline.edge.inference import SHUTTING_DOWN, Inference, Running, StreamTimes
+from trunkline.edge.middleware import Access, Front, Handler, Neighbours, Route, asgi_handler
+from trunkline.edge.ops import Ops
+from trunkline.edge.page import page_app
+from trunkline.edge.problem_response import problem_json
+from trunkline.gateway.attempt import Attempter
+from trunkline.gateway.gateway import Gateway
+from trunkline.routing.plan import plan
+from trunkline.settings.values import compile_catalog, from_bytes
+from trunkline.store.db import Database
+from trunkline.store.history import History
+from trunkline.store.migrate import check_migrated
+from trunkline.telemetry import LogSink, Meter, Snapshot, configure_logging, render
+from trunkline.upstream.client import Client
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from trunkline.core.caller import Caller
+    from trunkline.core.record import Sink
+    from trunkline.dialects.dialect import Ingress
+    from trunkline.edge.request import Answer, Receive, Request, Scope, Send
+    from trunkline.settings.values import Server, Settings
+
+    AskAll = Callable[[str], Awaitable[Sequence[dict[str, Any]]]]
+
+STOP_S: Final = 5.0
+"""How long what is still to be written may take once everything else has ended."""
+
+MAX_SESSION_BODY: Final = 1024 * 1024
+
+GET: Final = frozenset({"GET", "HEAD"})
+POST: Final = frozenset({"POST"})
+
+
+class Application:
+    """One process's router. Owns every object of it, and whether it is draining.
+
+    `start` before the first request; to end: `begin_drain`, wait for `drained`, `cut` what is left, `stop`.
+    """
+
+    def __init__(self, settings: Settings, *, keys: Keys | None = None) -> None:
+        server = settings.server
+        self._is_draining = False
+        self._active = 0
+        self._idle = asyncio.Event()
+        self._ask_all: AskAll | None = None
+        self._client = Client()
+        self._meter = Meter()
+        self._running = Running()
+        self._database = Database(settings.chat_database_url) if settings.chat_database_url else None
+        self._history = History(self._database) if self._database else None
+        keys = keys or Keys(server.admin_secret, is_open=server.open, clock=time.time)
+        log = LogSink()
+        sinks: tuple[Sink, ...] = (self._meter, log)
+        gateway = Gateway(
+            planner=plan,
+            attempter=Attempter(self._client, {"openai_chat": OpenAIChat()}, max_event_bytes=server.max_event_bytes),
+            history=self._history,
+            sinks=sinks,
+        )
+        catalog = compile_catalog(settings)
+        bodies = Bodies(
+            BodyLimits(
+                max_bytes=server.max_body_bytes, budget_bytes=server.body_budget_bytes, stall_s=server.body_read_s
+            )
+        )
+        self._inference = Inference(
+            gateway,
+            lambda: catalog,
+            bodies,
+            self._running,
+            StreamTimes(early_headers_s=server.early_headers_s, keep_alive_s=server.keep_alive_s),
+        )
+        self._ops = Ops(
+            clock=time.monotonic,
+            now=time.time,
+            is_draining=lambda: self._is_draining,
+            metrics=self._metrics,
+            keys=keys,
+            bodies=bodies,
+        )
+        routes, prefixes = self._routes(Simple(), server)
+        self._front = Front(
+            routes=routes,
+            prefixes=prefixes,
+            neighbours=_neighbours(server),
+            keys=keys,
+            responses=(self._meter, log),
+            is_draining=lambda: self._is_draining,
+            write_problem=problem_json,
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The ASGI app."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+            return
+        if scope["type"] != "http":
+            return
+        self._active += 1
+        self._idle.clear()
+        try:
+            await self._front(scope, receive, send)
+        finally:
+            self._active -= 1
+            if not self._active:
+                self._idle.set()
+
+    def attach(self, ask_all: AskAll) -> None:
+        """Give the way to ask every worker for something: this process is one of several."""
+        self._ask_all = ask_all
+
+    async def start(self) -> None:
+        """Open what needs opening. Raises Problem UNAVAILABLE for a database that is not migrated."""
+        if self._history is not None and self._database is not None:
+            await check_migrated(self._database)
+            await self._history.start()
+
+    def begin_drain(self) -> None:
+        """From now on new requests are refused; running ones go on."""
+        self._is_draining = True
+
+    async def drained(self) -> None:
+        """Return when no request is running."""
+        while self._active:
+            await self._idle.wait()
+
+    def cut(self) -> None:
+        """End every running stream with an error event that says why."""
+        self._running.interrupt(SHUTTING_DOWN)
+
+    async def stop(self) -> None:
+        """Write what is still to be written, for a bounded time, and close everything."""
+        self._is_draining = True
+        if self._history is not None:
+            await self._history.aclose(STOP_S)
+        if self._database is not None:
+            await self._database.aclose()
+        await self._client.aclose()
+
+    def snapshot(self) -> dict[str, Any]:
+        """This process's numbers, as plain JSON values."""
+        gauges: dict[str, float] = {
+            "in_flight": len(self._running),
+            "upstream_connections": self._client.open_connections,
+            "upstream_connections_idle": self._client.idle_connections,
+            "history_pending": self._history.pending if self._history else 0,
+        }
+        counters = {"history_lost": self._history.lost if self._history else 0}
+        return msgspec.to_builtins(self._meter.snapshot(gauges, counters))
+
+    async def _metrics(self) -> bytes:
+        answers = await self._ask_all("metrics") if self._ask_all else [self.snapshot()]
+        return render([msgspec.convert(answer, Snapshot) for answer in answers])
+
+    def _routes(self, chat: Ingress, server: Server) -> tuple[dict[str, Route], dict[str, Route]]:
+        """Every path there is, with who may use it: exact ones, and prefixes."""
+
+        async def answer_chat(request: Request, caller: Caller | None, receive: Receive, answer: Answer, /) -> None:
+            assert caller is not None  # noqa: S101 - the route wants one
+            await self._inference.answer(chat, request, caller, receive, answer)
+
+        def public(handler: Handler) -> Route:
+            return Route(methods=GET, access=Access.PUBLIC, handler=handler, is_quiet=True)
+
+        ops = self._ops
+        api = asgi_handler(Api(self._history, max_body_bytes=min(server.max_body_bytes, MAX_SESSION_BODY)))
+        page = asgi_handler(page_app(Path(str(resources.files("trunkline.web")))))
+        sessions = Route(methods=GET | {"POST", "PUT", "DELETE"}, access=Access.CALLER, handler=api)
+        exact = {
+            "/api/chat": Route(
+                methods=POST, access=Access.CALLER, handler=answer_chat, write_problem=chat.write_problem
+            ),
+            "/health": public(ops.health),
+            "/livez": public(ops.live),
+            "/readyz": public(ops.ready),
+            "/metrics": Route(methods=GET, access=Access.ADMIN, handler=ops.metrics, is_quiet=True),
+            "/auth/login": Route(methods=POST, access=Access.PUBLIC, handler=ops.log_in),
+            "/openapi.json": public(api),
+            "/docs": public(api),
+            "/": public(page),
+            "/favicon.svg": public(page),
+        }
+        return exact, {"/api/chat/sessions/": sessions, "/assets/": public(page)}
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        """For ASGI servers that have no supervisor of ours around them."""
+        await receive()
+        try:
+            await self.start()
+        except Exception as error:  # noqa: BLE001 - the server is told why, whatever it was
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.stop()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+def _neighbours(server: Server) -> Neighbours:
+    hosts = {*server.allowed_hosts}
+    if not server.is_loopback:
+        hosts.add(server.host.lower())
+    return Neighbours(hosts=frozenset(hosts), origins=frozenset(server.frontend_urls))
+
+
+def build(settings: bytes) -> Application:
+    """The app of a worker process, from the settings that its parent sent."""
+    decoded = from_bytes(settings)
+    configure_logging(decoded.server.log_level, decoded.server.log_format)
+    return Application(decoded)

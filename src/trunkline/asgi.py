@@ -1,0 +1,14 @@
+"""`trunkline.asgi:app` for any ASGI server: one process, no supervisor, no local model."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from trunkline.app import Application
+from trunkline.settings.reading import load
+from trunkline.telemetry import configure_logging
+
+_settings = load(os.environ, Path.cwd())
+configure_logging(_settings.server.log_level, _settings.server.log_format)
+app = Application(_settings)

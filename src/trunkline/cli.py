@@ -1,0 +1,319 @@
+"""The command line: serve, demo, migrate, doctor. Calls the app, prints with rich; heavy parts load when needed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from trunkline import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Mapping
+
+    from trunkline.settings.values import Settings
+    from trunkline.supervisor.sockets import Listening
+
+EXIT_FAILED = 1
+EXIT_MISCONFIGURED = 2
+
+NO_PROVIDER = """No model provider is configured. Do one of these:
+  - set OPENROUTER_API_KEY (https://openrouter.ai/keys) in the environment or in .env;
+    any other provider's key works as well: docs/configuration.md lists them
+  - run `trunkline demo`: a small model on this machine answers, without any key"""
+
+app = typer.Typer(
+    name="trunkline",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="One server between your applications and every model provider.",
+    epilog="Start with [bold]trunkline demo[/bold]: it needs no key. Then open http://localhost:3001",
+)
+
+
+class Local(StrEnum):
+    """When the model on this machine runs."""
+
+    AUTO = "auto"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+def _say(text: str) -> None:
+    from rich.console import Console
+
+    Console(highlight=False, soft_wrap=True).print(text)
+
+
+def _fail(text: str, code: int) -> NoReturn:
+    from rich.console import Console
+
+    Console(stderr=True, highlight=False, soft_wrap=True, markup=False).print(text)
+    raise typer.Exit(code)
+
+
+def _version(wanted: bool) -> None:  # noqa: FBT001 - typer's callback
+    if wanted:
+        typer.echo(f"trunkline {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    _version_flag: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+Host = Annotated[str | None, typer.Option(help="Address to listen on.  [HOST, default localhost]", show_default=False)]
+Port = Annotated[int | None, typer.Option(help="Port.  [PORT, default 3001]", show_default=False)]
+Workers = Annotated[
+    int | None, typer.Option(help="Worker processes.  [TRUNKLINE_WORKERS, default 1]", show_default=False)
+]
+Reload = Annotated[bool, typer.Option("--reload", help="Restart when the code or the configuration changes.")]
+Config = Annotated[
+    Path | None,
+    typer.Option(help="A trunkline.toml.  [TRUNKLINE_CONFIG, default ./trunkline.toml]", show_default=False),
+]
+
+
+@app.command(
+    epilog="Examples:\n\n"
+    "  OPENROUTER_API_KEY=sk-or-... trunkline serve\n\n"
+    "  trunkline serve --local=auto          a key if there is one, else the model on this machine\n\n"
+    "  trunkline serve --port 8080 --workers 2\n\n"
+    "  TRUNKLINE_ADMIN_SECRET=... trunkline serve --host 0.0.0.0"
+)
+def serve(
+    host: Host = None,
+    port: Port = None,
+    workers: Workers = None,
+    reload: Reload = False,
+    local: Annotated[
+        Local, typer.Option(help="Run a model on this machine: always, never, or if no provider has a key.")
+    ] = Local.NEVER,
+    config: Config = None,
+) -> None:
+    """Start the router."""
+    _serve(_flags(host, port, workers), config, local, reload=reload, is_demo=False)
+
+
+@app.command(epilog="Example:\n\n  trunkline demo --port 8080")
+def demo(host: Host = None, port: Port = None) -> None:
+    """Start the router with a small model on this machine, whatever keys are set."""
+    _serve(_flags(host, port, None), None, Local.ALWAYS, reload=False, is_demo=True)
+
+
+@app.command(epilog="Example:\n\n  CHAT_DATABASE_URL=sqlite:///chat.sqlite3 trunkline migrate")
+def migrate(config: Config = None) -> None:
+    """Create or update the tables of chat history. Safe to run again, and by two at once."""
+    from trunkline.core.problem import Problem
+    from trunkline.store.migrate import migrate as run
+
+    settings = _load({}, config)
+    url = settings.chat_database_url or settings.database_url
+    if url is None:
+        _fail(
+            "Set CHAT_DATABASE_URL (or DATABASE_URL) to the database that chat history should use.", EXIT_MISCONFIGURED
+        )
+    if settings.chat_database_url is None:
+        _say("CHAT_DATABASE_URL is not set: the chat tables go into DATABASE_URL.")
+    try:
+        for sentence in asyncio.run(run(url)):
+            _say(sentence)
+    except Problem as problem:
+        _fail(problem.message, EXIT_FAILED)
+    if settings.chat_database_url is None:
+        _say("To use them, set CHAT_DATABASE_URL to the same address.")
+
+
+@app.command(epilog="Example:\n\n  trunkline doctor --json")
+def doctor(
+    config: Config = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> None:
+    """Check the configuration, the keys (one real call each), the network, the port and the database."""
+    import msgspec
+
+    from trunkline.doctor import State, examine, is_healthy
+
+    findings = asyncio.run(examine(os.environ, Path.cwd(), config=config))
+    if as_json:
+        typer.echo(msgspec.json.format(msgspec.json.encode(findings), indent=2).decode())
+    else:
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        style = {State.OK: "green", State.WARNING: "yellow", State.FAILED: "red", State.SKIPPED: "dim"}
+        table = Table(box=None, show_header=False, pad_edge=False)
+        for finding in findings:
+            state = Text(finding.state.value, style[finding.state])
+            says = Text(finding.says)
+            if finding.fix:
+                says.append(f"\n→ {finding.fix}", "bold")
+            table.add_row(state, Text(finding.check), says)
+        Console().print(table)
+    raise typer.Exit(0 if is_healthy(findings) else EXIT_FAILED)
+
+
+def _flags(host: str | None, port: int | None, workers: int | None) -> dict[str, str]:
+    given = {"HOST": host, "PORT": port, "TRUNKLINE_WORKERS": workers}
+    return {name: str(value) for name, value in given.items() if value is not None}
+
+
+def _load(flags: Mapping[str, str], config: Path | None) -> Settings:
+    from trunkline.settings.reading import SettingsError, load
+
+    try:
+        return load(os.environ, Path.cwd(), flags=flags, config=config)
+    except SettingsError as error:
+        _fail("\n".join(error.mistakes), EXIT_MISCONFIGURED)
+
+
+def _serve(flags: Mapping[str, str], config: Path | None, local: Local, *, reload: bool, is_demo: bool) -> None:
+    from trunkline.supervisor.failure import CannotStart
+    from trunkline.supervisor.parent import Setup, supervise
+    from trunkline.telemetry import configure_logging
+
+    settings = _load(flags, config)
+    server = settings.server
+    configure_logging(server.log_level, server.log_format)
+    for warning in settings.warnings:
+        _say(f"[yellow]{warning}[/yellow]")
+    beside = _Beside(settings, is_wanted=_wants_local(local, settings), is_default=is_demo)
+    if not settings.providers and not beside.is_wanted:
+        _fail(NO_PROVIDER, EXIT_MISCONFIGURED)
+    beside.fetch()
+
+    def current() -> bytes:
+        from trunkline.settings.reading import SettingsError, load
+        from trunkline.settings.values import to_bytes
+
+        try:
+            return to_bytes(beside.added_to(load(os.environ, Path.cwd(), flags=flags, config=config)))
+        except SettingsError as error:
+            raise CannotStart("\n".join(error.mistakes)) from error
+
+    def ready(listening: Listening) -> None:
+        _greet(beside.added_to(settings), listening)
+
+    setup = Setup(
+        factory="trunkline.app:build",
+        settings=current,
+        runtime_dir=Path(server.data_dir) / "run",
+        host=server.host,
+        port=server.port,
+        workers=server.workers,
+        drain_s=server.drain_s,
+        watch=_watched(config) if reload else (),
+        beside=beside.run,
+        on_ready=ready,
+    )
+    try:
+        code = asyncio.run(supervise(setup))
+    except CannotStart as error:
+        _fail(str(error), EXIT_FAILED)
+    raise typer.Exit(code)
+
+
+def _wants_local(local: Local, settings: Settings) -> bool:
+    if local is Local.AUTO:
+        return not settings.providers
+    named = (settings.default_model or "", *(target for _, target in settings.aliases))
+    return local is Local.ALWAYS or any(name.startswith("local/") for name in named)
+
+
+def _watched(config: Path | None) -> tuple[Path, ...]:
+    files = (Path.cwd() / ".env", config or Path.cwd() / "trunkline.toml")
+    return (Path(__file__).parent, *files)
+
+
+def _greet(settings: Settings, listening: Listening) -> None:
+    from trunkline.settings.values import compile_catalog
+
+    host = "localhost" if settings.server.is_loopback else settings.server.host
+    url = f"http://{host}:{listening.port}"
+    model = compile_catalog(settings).default_name()
+    history = "on" if settings.chat_database_url else "off (CHAT_DATABASE_URL is not set)"
+    _say(
+        f"[bold]Trunkline {__version__}[/bold] is listening on [bold]{url}[/bold]\n"
+        f"  page      {url}/\n  API       {url}/docs\n  model     {model}\n  history   {history}\n"
+        "  Ctrl-C ends it."
+    )
+
+
+class _Beside:
+    """The local model, where it is wanted: fetched before the start, running as long as the router does."""
+
+    def __init__(self, settings: Settings, *, is_wanted: bool, is_default: bool) -> None:
+        self.is_wanted = is_wanted
+        self._is_default = is_default
+        self._cache_dir = Path(settings.server.cache_dir)
+        self._weights: Path | None = None
+        self._served: tuple[int, str, int] | None = None
+
+    def fetch(self) -> None:
+        """Have the weights, with a progress bar for a person. Ends the program where they cannot be had."""
+        if not self.is_wanted:
+            return
+        from trunkline.upstream.local import HOW_TO_INSTALL, is_available
+        from trunkline.upstream.weights import WeightsUnavailable, fetch_weights
+
+        if not is_available():
+            _fail(HOW_TO_INSTALL, EXIT_FAILED)
+        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("Fetching the local model"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+        with Progress(*columns, transient=True, disable=not sys.stdout.isatty()) as progress:
+            task = progress.add_task("", total=None, visible=False)
+
+            def report(done: int, total: int) -> None:
+                progress.update(task, completed=done, total=total, visible=True)
+
+            try:
+                self._weights = fetch_weights(self._cache_dir, report=report, say=progress.console.print)
+            except WeightsUnavailable as error:
+                _fail(str(error), EXIT_FAILED)
+
+    @contextlib.asynccontextmanager
+    async def run(self) -> AsyncGenerator[None]:
+        """Keep the model running inside this block."""
+        if self._weights is None:
+            yield
+            return
+        from trunkline.supervisor.failure import CannotStart
+        from trunkline.upstream.local import LocalModel, LocalModelFailed
+
+        model = LocalModel(self._weights)
+        try:
+            await model.start()
+        except LocalModelFailed as error:
+            raise CannotStart(str(error)) from error
+        try:
+            self._served = (model.port, model.model_id, model.context_tokens)
+            yield
+        finally:
+            await model.aclose()
+
+    def added_to(self, settings: Settings) -> Settings:
+        """The settings with the running model among the providers."""
+        from trunkline.settings.values import local_provider, with_local
+
+        if self._served is None:
+            return settings
+        return with_local(settings, local_provider(*self._served), as_default=self._is_default)

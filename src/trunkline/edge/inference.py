@@ -1,0 +1,162 @@
+"""The completion routes: raw ASGI, from the body's bytes to the stream's last event."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from trunkline.core.problem import Kind, Problem, Source
+from trunkline.edge.event_stream import EventStream
+from trunkline.gateway.exchange import Exchange
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from trunkline.core.caller import Caller
+    from trunkline.core.catalog import Catalog
+    from trunkline.dialects.dialect import Ingress
+    from trunkline.edge.body import Bodies
+    from trunkline.edge.request import Answer, Receive, Request
+    from trunkline.gateway.gateway import Gateway
+
+
+class StreamTimes(msgspec.Struct, frozen=True, kw_only=True):
+    """When headers leave without content, and how long a silence may last before a keep-alive fills it."""
+
+    early_headers_s: float = 10.0
+    keep_alive_s: float = 15.0
+
+
+class Running:
+    """The requests that are under way. Owns nothing but the count and the way to interrupt them."""
+
+    def __init__(self) -> None:
+        self._exchanges: dict[Exchange, asyncio.Task[None]] = {}
+
+    def __len__(self) -> int:
+        return len(self._exchanges)
+
+    def enter(self, exchange: Exchange, task: asyncio.Task[None]) -> None:
+        """This task answers this exchange from now on."""
+        self._exchanges[exchange] = task
+
+    def leave(self, exchange: Exchange) -> None:
+        """It has been answered."""
+        self._exchanges.pop(exchange, None)
+
+    def interrupt(self, problem: Problem) -> None:
+        """End every running request with this problem; each client is told in its own dialect."""
+        for exchange, task in list(self._exchanges.items()):
+            if exchange.interruption is None:
+                exchange.interruption = problem
+                task.cancel()
+
+
+SHUTTING_DOWN = Problem(
+    Kind.DRAINING, "The router is shutting down and could not finish this answer. Try again.", source=Source.ROUTER
+)
+
+
+class Inference:
+    """Answers completion requests: one instance for all ingresses."""
+
+    def __init__(
+        self, gateway: Gateway, catalog: Callable[[], Catalog], bodies: Bodies, running: Running, times: StreamTimes
+    ) -> None:
+        self._gateway = gateway
+        self._catalog = catalog
+        self._bodies = bodies
+        self._running = running
+        self._times = times
+
+    async def answer(
+        self, ingress: Ingress, request: Request, caller: Caller, receive: Receive, answer: Answer
+    ) -> None:
+        """Answer one request. Raises Problem where nothing has been sent yet."""
+        with self._bodies.hold() as held:
+            body = await self._bodies.read(held, request, receive)
+            exchange = Exchange(
+                id=request.id,
+                route=request.path,
+                ingress=ingress,
+                body=body,
+                envelope=ingress.peek(body),
+                caller=caller,
+                catalog=self._catalog(),
+                started=request.started,
+            )
+            request.is_recorded = True
+            await self._watched(exchange, receive, answer)
+
+    async def _watched(self, exchange: Exchange, receive: Receive, answer: Answer) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - an ASGI app runs in a task
+        watch = _Watch(receive, task)
+        self._running.enter(exchange, task)
+        try:
+            await self._stream(exchange, answer)
+        except asyncio.CancelledError:
+            if not watch.client_left:
+                raise
+            task.uncancel()
+        finally:
+            self._running.leave(exchange)
+            watch.close()
+
+    async def _stream(self, exchange: Exchange, answer: Answer) -> None:
+        stream = EventStream(
+            answer,
+            lambda: reply_headers(exchange),
+            early_headers_s=self._times.early_headers_s,
+            keep_alive_s=self._times.keep_alive_s,
+        )
+        try:
+            async with self._gateway.open(exchange) as chunks:
+                await stream.start()
+                async for chunk in chunks:
+                    await stream.write(chunk)
+            await stream.end()
+        except Problem as problem:
+            if not stream.is_started:
+                answer.headers += session_headers(exchange)
+                raise
+            await stream.end(exchange.ingress.write_problem(problem))
+        finally:
+            await stream.close()
+
+
+class _Watch:
+    """Waits for the client to leave, and cancels the request when it does."""
+
+    def __init__(self, receive: Receive, request: asyncio.Task[None]) -> None:
+        self._receive = receive
+        self._request = request
+        self._task = asyncio.get_running_loop().create_task(self._wait())
+        self.client_left = False
+
+    async def _wait(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self.client_left = True
+        self._request.cancel()
+
+    def close(self) -> None:
+        """The request is over: stop waiting."""
+        self._task.cancel()
+
+
+def session_headers(exchange: Exchange) -> list[tuple[bytes, bytes]]:
+    """Which session this turn belongs to."""
+    return [] if exchange.turn is None else [(b"x-session-id", exchange.turn.session_id.encode())]
+
+
+def reply_headers(exchange: Exchange) -> list[tuple[bytes, bytes]]:
+    """What is known of the answer when its headers leave."""
+    headers = session_headers(exchange)
+    if exchange.target is not None:
+        headers.append((b"x-trunkline-provider", exchange.target.provider.name.encode("ascii", "replace")))
+        headers.append((b"x-trunkline-model", exchange.target.model.id.encode("ascii", "replace")))
+        headers.append((b"x-trunkline-attempts", str(exchange.attempts).encode()))
+    return headers

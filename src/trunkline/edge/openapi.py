@@ -1,0 +1,186 @@
+"""The OpenAPI 3.1 document: Litestar's part, made from its structs, and the raw routes, which it does not see."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from trunkline import __version__
+from trunkline.core.problem import STATUS, Kind
+from trunkline.dialects import simple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+Json = dict[str, Any]
+
+ERROR: Final[Json] = {
+    "type": "object",
+    "description": "What failed and what to do about it.",
+    "required": ["error", "type"],
+    "properties": {
+        "error": {"type": "string"},
+        "type": {"type": "string", "enum": sorted(set(simple.ERROR_TYPE.values()))},
+    },
+}
+ERROR_REF: Final[Json] = {"$ref": "#/components/schemas/Error"}
+
+CHAT_REQUEST: Final[Json] = {
+    "type": "object",
+    "required": ["message"],
+    "properties": {
+        "message": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": simple.MAX_MESSAGE_CHARACTERS,
+            "pattern": r"\S",
+            "description": "The prompt.",
+        },
+        "temperature": {
+            "type": ["number", "null"],
+            "minimum": 0,
+            "maximum": simple.MAX_TEMPERATURE,
+            "default": simple.DEFAULT_TEMPERATURE,
+        },
+        "maxTokens": {
+            "type": ["integer", "null"],
+            "minimum": 1,
+            "maximum": simple.MAX_MAX_TOKENS,
+            "default": simple.DEFAULT_MAX_TOKENS,
+        },
+        "model": {
+            "type": ["string", "null"],
+            "minLength": 1,
+            "maxLength": simple.MAX_MODEL_CHARACTERS,
+            "description": "`provider/model`, an alias, or a name that one provider serves. Default: the router's.",
+        },
+        "sessionId": {
+            "type": ["string", "null"],
+            "minLength": 1,
+            "maxLength": simple.MAX_MODEL_CHARACTERS,
+            "description": "The session to go on with. Left out, a new one begins (X-Session-Id), if history is on.",
+        },
+    },
+    "example": {"message": "Hello, how are you?", "temperature": 0.7, "maxTokens": 10000},
+}
+
+ANYWHERE: Final = (
+    Kind.INVALID_REQUEST,
+    Kind.FORBIDDEN,
+    Kind.MISDIRECTED,
+    Kind.METHOD_NOT_ALLOWED,
+    Kind.INTERNAL,
+)
+"""What any route may answer: the front's checks come before it."""
+
+BEHIND_A_KEY: Final = (*ANYWHERE, Kind.UNAUTHENTICATED, Kind.DRAINING)
+
+
+def _errors(kinds: Iterable[Kind], media: Iterable[str] = ("application/json",)) -> Json:
+    statuses = sorted({STATUS[kind] for kind in kinds})
+    content = {name: {"schema": ERROR_REF if name == "application/json" else {"type": "string"}} for name in media}
+    return {str(status): {"description": _names(status), "content": content} for status in statuses}
+
+
+def _names(status: int) -> str:
+    return ", ".join(kind.value for kind, number in STATUS.items() if number == status)
+
+
+def _get(summary: str, tag: str, ok: Json, *, kinds: Iterable[Kind] = ANYWHERE) -> Json:
+    return {"get": {"summary": summary, "tags": [tag], "responses": {"200": ok, **_errors(kinds)}}}
+
+
+def _json(description: str, **properties: Json) -> Json:
+    schema = {"type": "object", "required": list(properties), "properties": properties}
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+def raw_paths() -> Json:
+    """The routes that are answered by raw ASGI."""
+    string: Json = {"type": "string"}
+    chat = {
+        "summary": "Stream a completion",
+        "description": (
+            'Server-sent events: `data: {"content":"..."}` as the text arrives, then one terminal: `data: [DONE]`, or'
+            ' `data: {"error":"...","type":"..."}` when the answer broke. Errors before the first content have their'
+            " status, and the same event as body, or plain JSON if Accept asks for application/json alone."
+        ),
+        "tags": ["chat"],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": CHAT_REQUEST}}},
+        "responses": {
+            "200": {
+                "description": "The stream.",
+                "headers": {"X-Session-Id": {"description": "The session, if history is on.", "schema": string}},
+                "content": {"text/event-stream": {"schema": string}},
+            },
+            **_errors(Kind, ("text/event-stream", "application/json")),
+        },
+    }
+    ready = _get("Readiness: whether new requests are welcome", "operations", _json("It is.", status=string))
+    ready["get"]["responses"]["503"] = _json("It is draining.", status=string)
+    log_in = {
+        "summary": "Log a browser in",
+        "tags": ["access"],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {"schema": {"type": "object", "required": ["key"], "properties": {"key": string}}}
+            },
+        },
+        "responses": {
+            "204": {"description": "The cookie is set."},
+            **_errors((*ANYWHERE, Kind.UNAUTHENTICATED, Kind.TOO_LARGE, Kind.UNSUPPORTED_MEDIA_TYPE)),
+        },
+    }
+    metrics: Json = {
+        "description": "Prometheus' text format.",
+        "content": {"text/plain": {"schema": string}},
+    }
+    return {
+        "/api/chat": {"post": chat},
+        "/auth/login": {"post": log_in},
+        "/health": _get(
+            "The seed's health check",
+            "operations",
+            _json("It is up.", status=string, timestamp={**string, "format": "date-time"}, uptime={"type": "number"}),
+        ),
+        "/livez": _get("Liveness", "operations", _json("The process answers.", status=string)),
+        "/readyz": ready,
+        "/metrics": _get("Metrics of all workers", "operations", metrics, kinds=BEHIND_A_KEY),
+    }
+
+
+def document(framework: Mapping[str, Any]) -> Json:
+    """The whole document. `framework` is Litestar's own, made from its routes."""
+    components = {**framework.get("components", {})}
+    components["schemas"] = {**components.get("schemas", {}), "Error": ERROR}
+    components["securitySchemes"] = {
+        "bearer": {"type": "http", "scheme": "bearer", "description": "Needed once a secret or a key is set."}
+    }
+    framework_paths = {
+        path: {method: _with_errors(operation) for method, operation in methods.items()}
+        for path, methods in framework.get("paths", {}).items()
+    }
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Trunkline",
+            "version": __version__,
+            "description": "One server between your applications and every model provider.",
+            "license": {"name": "ISC", "identifier": "ISC"},
+        },
+        "paths": {**raw_paths(), **framework_paths},
+        "components": components,
+        "security": [{}, {"bearer": []}],
+    }
+
+
+def _with_errors(operation: Json) -> Json:
+    kinds = (
+        *BEHIND_A_KEY,
+        Kind.NOT_FOUND,
+        Kind.CONFLICT,
+        Kind.UNAVAILABLE,
+        Kind.TOO_LARGE,
+        Kind.UNSUPPORTED_MEDIA_TYPE,
+    )
+    return {**operation, "responses": {**operation.get("responses", {}), **_errors(kinds)}}

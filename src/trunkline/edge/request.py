@@ -1,0 +1,108 @@
+"""One HTTP request as the edge sees it, and the answer to it: raw ASGI, with our headers added in one place."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+from uuid import uuid4
+
+from trunkline.core.problem import invalid
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, MutableMapping
+
+    Scope = MutableMapping[str, Any]
+    Message = MutableMapping[str, Any]
+    Receive = Callable[[], Awaitable[Message]]
+    Send = Callable[[Message], Awaitable[None]]
+    App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+_ONCE: Final = frozenset({"host", "content-length", "content-type", "authorization", "origin"})
+
+
+class ClientLeft(Exception):
+    """The client closed its connection before its request was whole."""
+
+
+class Request:
+    """Method, path and headers, decoded once. `headers` has lower-case names; a repeated one keeps its first value."""
+
+    __slots__ = ("headers", "id", "is_read", "is_recorded", "method", "path", "repeated", "scope", "started")
+
+    def __init__(self, scope: Scope, started: float) -> None:
+        self.scope = scope
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.started = started
+        self.is_read = False
+        """Whether the body was read to its end."""
+        self.is_recorded = False
+        """Whether the request became an Exchange: then its Record tells of it."""
+        self.headers: dict[str, str] = {}
+        self.repeated: str | None = None
+        """A header that may come only once, and came again. The front refuses it."""
+        for raw_name, raw_value in scope["headers"]:
+            name = raw_name.decode("latin-1")
+            if name not in self.headers:
+                self.headers[name] = raw_value.decode("latin-1")
+            elif name in _ONCE:
+                self.repeated = name
+        given = self.headers.get("x-request-id", "")
+        self.id = given if _ID.fullmatch(given) else uuid4().hex
+
+    @property
+    def credential(self) -> str | None:
+        """What the client presents as its key: Bearer, x-api-key or x-goog-api-key."""
+        scheme, _, token = self.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and token.strip():
+            return token.strip()
+        return self.headers.get("x-api-key") or self.headers.get("x-goog-api-key")
+
+    def cookie(self, name: str) -> str | None:
+        """The value of one cookie."""
+        for pair in self.headers.get("cookie", "").split(";"):
+            key, _, value = pair.strip().partition("=")
+            if key == name:
+                return value
+        return None
+
+    @property
+    def wants_json(self) -> bool:
+        """Whether an error should be plain JSON: asked for, and an event stream not."""
+        accept = self.headers.get("accept", "").lower()
+        return "application/json" in accept and "text/event-stream" not in accept
+
+    def declared_length(self) -> int | None:
+        """Content-Length, where there is one. Raises Problem INVALID_REQUEST for what is no number."""
+        value = self.headers.get("content-length")
+        if value is None:
+            return None
+        if not value.isascii() or not value.isdigit() or len(value) > 18:
+            raise invalid("The header `content-length` is not a number.")
+        return int(value)
+
+
+class Answer:
+    """The way back. Adds `headers` to whatever is sent, and remembers the status."""
+
+    __slots__ = ("headers", "raw", "status")
+
+    def __init__(self, send: Send) -> None:
+        self.raw = send
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.status: int | None = None
+
+    async def send(self, message: Message) -> None:
+        """An ASGI send. The body goes through untouched: hot routes may use `raw` for it."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message = {**message, "headers": [*message.get("headers", ()), *self.headers]}
+        await self.raw(message)
+
+    async def whole(self, status: int, body: bytes, media_type: bytes, *headers: tuple[bytes, bytes]) -> None:
+        """A whole response."""
+        length = str(len(body)).encode()
+        head = [(b"content-type", media_type), (b"content-length", length), *headers] if body else [*headers]
+        await self.send({"type": "http.response.start", "status": status, "headers": head})
+        await self.raw({"type": "http.response.body", "body": body})

@@ -1,0 +1,93 @@
+"""One request's state. Each field is written once, by the step that owns it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from trunkline.core.reply import BlockKind, Delta, Finish, Head, Start, Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from trunkline.core.call import Call, Envelope
+    from trunkline.core.caller import Caller
+    from trunkline.core.catalog import Catalog, Target
+    from trunkline.core.problem import Problem
+    from trunkline.core.reply import Event
+    from trunkline.dialects.dialect import Ingress
+    from trunkline.store.history import Turn
+
+
+@dataclass(slots=True)
+class Tally:
+    """What the reader saw go by: usage, finish, and the text if somebody will store it."""
+
+    keeps_text: bool
+    commits_on_reasoning: bool
+    has_content: bool = False
+    first_content_at: float | None = None
+    head: Head = field(default_factory=Head)
+    usage: Usage | None = None
+    finish: Finish | None = None
+    _pieces: list[str] = field(default_factory=list[str])
+    _reasoning: set[int] = field(default_factory=set[int])
+
+    def add(self, events: Iterable[Event], now: float) -> bool:
+        """Count these events; whether content was among them, as this client sees it."""
+        content = False
+        for event in events:
+            match event:
+                case Delta(index=index, text=text):
+                    hidden = index in self._reasoning
+                    if text and (self.commits_on_reasoning or not hidden):
+                        content = True
+                    if self.keeps_text and not hidden:
+                        self._pieces.append(text)
+                case Start(index=index, kind=BlockKind.REASONING):
+                    self._reasoning.add(index)
+                case Usage():
+                    self.usage = event
+                case Finish():
+                    self.finish = event
+                case Head():
+                    self.head = event
+                case _:
+                    pass
+        if content and not self.has_content:
+            self.has_content = True
+            self.first_content_at = now
+        return content
+
+    @property
+    def text(self) -> str:
+        """What was streamed."""
+        return "".join(self._pieces)
+
+
+@dataclass(slots=True, eq=False)
+class Exchange:
+    """One request on its walk. Times are the event loop's clock, in seconds."""
+
+    id: str
+    route: str
+    ingress: Ingress
+    body: bytes
+    envelope: Envelope
+    caller: Caller
+    catalog: Catalog
+    started: float
+    turn: Turn | None = None
+    """Written by the history step, where the request belongs to a session."""
+    target: Target | None = None
+    """Written by each attempt as it begins; the last one served or failed."""
+    attempts: int = 0
+    tally: Tally | None = None
+    """Written by each attempt as it begins."""
+    interruption: Problem | None = None
+    """Written by the edge before it cancels a request that must end although its client is still there."""
+
+    def call(self) -> Call:
+        """The request, deep: read when an attempt must translate."""
+        call = self.ingress.read_call(self.body)
+        return call if self.turn is None else call.preceded_by(self.turn.earlier)

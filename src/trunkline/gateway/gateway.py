@@ -1,0 +1,106 @@
+"""The walk of one request: context, plan, attempts, relay, settlement."""
+
+from __future__ import annotations
+
+from asyncio import CancelledError, current_task, get_running_loop
+from contextlib import aclosing, asynccontextmanager
+from typing import TYPE_CHECKING
+
+from trunkline.core.problem import Kind, Problem, Retry, invalid
+from trunkline.gateway.relay import relay
+from trunkline.gateway.settle import settle
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from trunkline.core.call import Envelope
+    from trunkline.core.catalog import Catalog
+    from trunkline.core.record import Sink
+    from trunkline.gateway.attempt import Attempt, Attempter
+    from trunkline.gateway.exchange import Exchange
+    from trunkline.routing.plan import Plan
+    from trunkline.store.history import History
+
+
+class Gateway:
+    """Takes an Exchange from authorised to settled. Everything that it needs comes in here."""
+
+    def __init__(
+        self,
+        *,
+        planner: Callable[[Envelope, Catalog], Plan],
+        attempter: Attempter,
+        history: History | None,
+        sinks: tuple[Sink, ...],
+    ) -> None:
+        self._planner = planner
+        self._attempter = attempter
+        self._history = history
+        self._sinks = sinks
+
+    @asynccontextmanager
+    async def open(self, exchange: Exchange) -> AsyncIterator[AsyncIterator[bytes]]:
+        """The answer's bytes, once there is content. Leaving this block is settlement, exactly once.
+
+        Raises Problem before the first byte, or out of the iteration when the answer breaks. Cancellation closes
+        the upstream at once.
+        """
+        # What it is until the walk says otherwise: a fault that nobody foresaw is settled, too.
+        problem: Problem | None = Problem(Kind.INTERNAL, "The router failed.")
+        is_cancelled = False
+        try:
+            await self._join_session(exchange)
+            plan = self._planner(exchange.envelope, exchange.catalog)
+            with await self._attempts(exchange, plan) as committed:
+                async with aclosing(relay(exchange, committed)) as chunks:
+                    yield chunks
+            problem = None
+        except Problem as error:
+            problem = error
+            raise
+        except CancelledError:
+            problem = exchange.interruption
+            is_cancelled = problem is None
+            if problem is None:
+                raise
+            if (task := current_task()) is not None:
+                task.uncancel()
+            raise problem from None
+        finally:
+            settle(
+                exchange,
+                problem=problem,
+                is_cancelled=is_cancelled,
+                now=get_running_loop().time(),
+                sinks=self._sinks,
+                history=self._history,
+            )
+
+    async def _join_session(self, exchange: Exchange) -> None:
+        """Read the session's context and commit the user's message; make a session where none is named."""
+        if self._history is None:
+            if exchange.envelope.session_id is not None:
+                message = "`sessionId` needs chat history, which is off here: CHAT_DATABASE_URL is not set."
+                raise invalid(message, param="sessionId")
+            return
+        call = exchange.ingress.read_call(exchange.body)
+        exchange.turn = await self._history.begin(
+            user=exchange.caller.user,
+            session_id=exchange.envelope.session_id,
+            message=call.messages[-1].text,
+            request_id=exchange.id,
+            model=exchange.envelope.model,
+            temperature=call.temperature,
+            max_tokens=call.max_tokens,
+        )
+
+    async def _attempts(self, exchange: Exchange, plan: Plan) -> Attempt:
+        """The first target that gives content. Raises the last one's Problem where none does."""
+        last = len(plan.targets) - 1
+        for position, target in enumerate(plan.targets):
+            try:
+                return await self._attempter.attempt(exchange, target, keeps_text=exchange.turn is not None)
+            except Problem as problem:
+                if position == last or problem.retry is Retry.NEVER:
+                    raise
+        raise AssertionError("a plan is never empty")

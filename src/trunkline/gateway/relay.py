@@ -1,0 +1,67 @@
+"""From the upstream to the client: pull frames, tally, yield bytes. Pull-based: a slow client slows the upstream."""
+
+from __future__ import annotations
+
+from asyncio import get_running_loop
+from typing import TYPE_CHECKING, Final
+
+from trunkline.core.problem import Kind, Problem, Retry, Source
+from trunkline.gateway.attempt import read_events
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from trunkline.gateway.attempt import Attempt
+    from trunkline.gateway.exchange import Exchange
+
+END_OF_MESSAGE_S: Final = 0.25
+"""How long the end of the upstream's message is waited for, so that its connection can serve again."""
+
+
+async def relay(exchange: Exchange, attempt: Attempt) -> AsyncGenerator[bytes]:
+    """The client's bytes, as they come. Raises Problem when the answer breaks: nothing was lost silently."""
+    assert exchange.tally is not None  # noqa: S101 - a committed attempt has one
+    tally = exchange.tally
+    writer = exchange.ingress.writer()
+    clock = get_running_loop().time
+    timers = attempt.target.provider.timeouts
+    total = exchange.started + timers.total_s
+    content = clock() + timers.idle_content_s
+    if out := writer.write(attempt.first):
+        yield out
+    is_over = attempt.is_over
+    while not is_over:
+        silence = clock() + timers.idle_bytes_s
+        deadline = min(silence, content, total)
+        try:
+            events, is_over = await read_events(attempt.stream, attempt.framer, attempt.reader, deadline)
+        except TimeoutError:
+            raise _timed_out(attempt, silence=silence, content=content, total=total) from None
+        now = clock()
+        if tally.add(events, now):
+            content = now + timers.idle_content_s
+        if events and (out := writer.write(events)):
+            yield out
+    await _end_of_message(attempt)
+
+
+def _timed_out(attempt: Attempt, *, silence: float, content: float, total: float) -> Problem:
+    provider = attempt.target.provider
+    timers = provider.timeouts
+    if total <= min(silence, content):
+        message = f"The answer took longer than the limit of {timers.total_s:g} s."
+    elif content <= silence:
+        message = f"{provider.label} kept the connection open, but sent nothing new for {timers.idle_content_s:g} s."
+    else:
+        message = f"{provider.label} went silent in the middle of its answer for {timers.idle_bytes_s:g} s."
+    return Problem(Kind.TIMED_OUT, message, source=Source.UPSTREAM, retry=Retry.NEVER)
+
+
+async def _end_of_message(attempt: Attempt) -> None:
+    """Read what follows the upstream's last word: usually just the end of the HTTP message."""
+    deadline = get_running_loop().time() + END_OF_MESSAGE_S
+    try:
+        while await attempt.stream.read(deadline):
+            pass
+    except (Problem, TimeoutError):
+        return  # the answer is whole; only the connection cannot serve again

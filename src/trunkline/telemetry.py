@@ -1,0 +1,226 @@
+"""Sinks of Record: a log line and plain integers; a scrape turns the integers of all workers into Prometheus' text."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from bisect import bisect_left
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+import structlog
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from trunkline.core.record import Record
+
+BUCKETS_S: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+MAX_SERIES: Final = 1_000
+"""Label sets that are kept apart; further models are counted together as `other`."""
+
+
+def configure_logging(level: str, log_format: str) -> None:
+    """Set up the log of this process: pretty on a terminal, one JSON object a line otherwise; to standard error."""
+    number = getattr(logging, level.upper())
+    is_pretty = log_format == "pretty" or (log_format == "auto" and sys.stderr.isatty())
+    renderer: Any = (
+        structlog.dev.ConsoleRenderer(pad_event_to=0, exception_formatter=structlog.dev.plain_traceback)
+        if is_pretty
+        else structlog.processors.JSONRenderer(serializer=_to_json)
+    )
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="%H:%M:%S" if is_pretty else "iso", utc=not is_pretty),
+            *([] if is_pretty else [structlog.processors.format_exc_info]),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    logging.basicConfig(
+        level=max(number, logging.WARNING), stream=sys.stderr, format="%(levelname)s %(name)s %(message)s"
+    )
+
+
+def _to_json(value: Any, **_: Any) -> str:
+    return msgspec.json.encode(value, enc_hook=repr).decode()
+
+
+class LogSink:
+    """One line a request. No prompt, no key: a Record holds none."""
+
+    def __init__(self) -> None:
+        self._log = structlog.get_logger("trunkline")
+
+    def accept(self, record: Record) -> None:
+        """Write the line of one finished request."""
+        usage = record.usage
+        fields: dict[str, Any] = {
+            "id": record.request_id,
+            "route": record.route,
+            "model": record.model,
+            "provider": record.provider,
+            "status": record.status,
+            "tokens_in": usage.input_tokens if usage else None,
+            "tokens_out": usage.output_tokens if usage else None,
+            "first_token_ms": round(record.first_token_ms) if record.first_token_ms is not None else None,
+            "total_ms": round(record.total_ms),
+            "problem": record.problem,
+            "detail": record.detail,
+        }
+        self._log.info(record.outcome.value, **{name: value for name, value in fields.items() if value is not None})
+
+    def responded(
+        self, request_id: str, method: str, route: str, status: int, total_ms: float, *, is_quiet: bool
+    ) -> None:
+        """Write the line of a response that no Record tells of."""
+        write = self._log.debug if is_quiet else self._log.info
+        write("response", id=request_id, method=method[:20], route=route, status=status, total_ms=round(total_ms))
+
+
+class Series(msgspec.Struct):
+    """What one (model, provider) has done. Histograms count what fell into each bucket, the last one without bound."""
+
+    outcomes: dict[str, int] = {}
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_nano: int = 0
+    first_token_sum_s: float = 0.0
+    first_token: list[int] = msgspec.field(default_factory=lambda: [0] * (len(BUCKETS_S) + 1))
+    duration_sum_s: float = 0.0
+    duration: list[int] = msgspec.field(default_factory=lambda: [0] * (len(BUCKETS_S) + 1))
+
+
+class Snapshot(msgspec.Struct):
+    """A worker's numbers at one moment, as they travel between processes."""
+
+    series: dict[str, Series] = {}
+    """By `provider<NUL>model`."""
+    responses: dict[str, int] = {}
+    """By `route<NUL>status`: the responses that no Record tells of."""
+    gauges: dict[str, float] = {}
+    counters: dict[str, int] = {}
+
+
+class Meter:
+    """Counts Records. Owns the numbers; nothing is formatted until a scrape."""
+
+    def __init__(self) -> None:
+        self._series: dict[str, Series] = {}
+        self._responses: dict[str, int] = {}
+
+    def accept(self, record: Record) -> None:
+        """Count one finished request."""
+        key = f"{record.provider or ''}\0{record.model or ''}"
+        series = self._series.get(key)
+        if series is None:
+            if len(self._series) >= MAX_SERIES:
+                key = f"{record.provider or ''}\0other"
+            series = self._series.setdefault(key, Series())
+        outcome = f"{record.outcome.value}\0{record.problem or ''}"
+        series.outcomes[outcome] = series.outcomes.get(outcome, 0) + 1
+        if record.usage is not None:
+            series.input_tokens += record.usage.input_tokens or 0
+            series.output_tokens += record.usage.output_tokens or 0
+            series.cost_nano += record.usage.cost_nano or 0
+        series.duration_sum_s += record.total_ms / 1000
+        series.duration[bisect_left(BUCKETS_S, record.total_ms / 1000)] += 1
+        if record.first_token_ms is not None:
+            series.first_token_sum_s += record.first_token_ms / 1000
+            series.first_token[bisect_left(BUCKETS_S, record.first_token_ms / 1000)] += 1
+
+    def responded(self, _id: str, _method: str, route: str, status: int, _ms: float, *, is_quiet: bool) -> None:  # noqa: ARG002 - counted all the same
+        """Count a response that no Record tells of."""
+        key = f"{route}\0{status}"
+        self._responses[key] = self._responses.get(key, 0) + 1
+
+    def snapshot(self, gauges: Mapping[str, float], counters: Mapping[str, int]) -> Snapshot:
+        """The numbers now, with those that others own."""
+        return Snapshot(series=self._series, responses=self._responses, gauges=dict(gauges), counters=dict(counters))
+
+
+def render(snapshots: Iterable[Snapshot]) -> bytes:
+    """The sum of these snapshots in Prometheus' text format."""
+    # The exposition library is read at the first scrape: starting up does not wait for it.
+    from prometheus_client import CollectorRegistry  # noqa: PLC0415
+    from prometheus_client.exposition import generate_latest  # noqa: PLC0415
+
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Collector(list(snapshots)))
+    return generate_latest(registry)
+
+
+class _Collector:
+    """Prometheus' view of some snapshots."""
+
+    def __init__(self, snapshots: list[Snapshot]) -> None:
+        self._snapshots = snapshots
+
+    def collect(self) -> Iterable[Any]:
+        """The metric families."""
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily  # noqa: PLC0415
+
+        labels = ("provider", "model")
+        requests = CounterMetricFamily(
+            "trunkline_requests", "Requests by how they ended.", labels=(*labels, "outcome", "problem")
+        )
+        tokens = CounterMetricFamily(
+            "trunkline_tokens", "Tokens, as upstreams count them.", labels=(*labels, "direction")
+        )
+        cost = CounterMetricFamily("trunkline_cost_nanodollars", "Cost, as upstreams report it.", labels=labels)
+        first = HistogramMetricFamily("trunkline_first_token_seconds", "Arrival to first content.", labels=labels)
+        duration = HistogramMetricFamily("trunkline_request_seconds", "Arrival to the last byte.", labels=labels)
+        for key, series in self._summed().items():
+            pair = tuple(key.split("\0"))
+            for outcome, count in series.outcomes.items():
+                requests.add_metric((*pair, *outcome.split("\0")), count)
+            tokens.add_metric((*pair, "input"), series.input_tokens)
+            tokens.add_metric((*pair, "output"), series.output_tokens)
+            cost.add_metric(pair, series.cost_nano)
+            first.add_metric(pair, _buckets(series.first_token), series.first_token_sum_s)
+            duration.add_metric(pair, _buckets(series.duration), series.duration_sum_s)
+        yield from (requests, tokens, cost, first, duration)
+        responses = CounterMetricFamily("trunkline_responses", "Other responses.", labels=("route", "status"))
+        for key, count in _total(snapshot.responses for snapshot in self._snapshots).items():
+            responses.add_metric(key.split("\0"), count)
+        yield responses
+        for name, value in _total(snapshot.counters for snapshot in self._snapshots).items():
+            yield CounterMetricFamily(f"trunkline_{name}", name.replace("_", " "), value=value)
+        for name, level in _total(snapshot.gauges for snapshot in self._snapshots).items():
+            yield GaugeMetricFamily(f"trunkline_{name}", name.replace("_", " "), value=level)
+
+    def _summed(self) -> dict[str, Series]:
+        summed: dict[str, Series] = {}
+        for snapshot in self._snapshots:
+            for key, series in snapshot.series.items():
+                total = summed.setdefault(key, Series(outcomes={}))
+                for outcome, count in series.outcomes.items():
+                    total.outcomes[outcome] = total.outcomes.get(outcome, 0) + count
+                total.input_tokens += series.input_tokens
+                total.output_tokens += series.output_tokens
+                total.cost_nano += series.cost_nano
+                total.first_token_sum_s += series.first_token_sum_s
+                total.duration_sum_s += series.duration_sum_s
+                total.first_token = [a + b for a, b in zip(total.first_token, series.first_token, strict=True)]
+                total.duration = [a + b for a, b in zip(total.duration, series.duration, strict=True)]
+        return summed
+
+
+def _buckets(counts: list[int]) -> list[tuple[str, float]]:
+    running = 0
+    buckets: list[tuple[str, float]] = []
+    for bound, count in zip((*map(str, BUCKETS_S), "+Inf"), counts, strict=True):
+        running += count
+        buckets.append((bound, running))
+    return buckets
+
+
+def _total(maps: Iterable[Mapping[str, int] | Mapping[str, float]]) -> dict[str, float]:
+    total: dict[str, float] = {}
+    for numbers in maps:
+        for name, value in numbers.items():
+            total[name] = total.get(name, 0) + value
+    return total

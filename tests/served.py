@@ -1,0 +1,58 @@
+"""A router on a real socket, in the test's own event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from trunkline.app import Application
+from trunkline.settings.reading import load
+from trunkline.supervisor.sockets import listen
+from trunkline.supervisor.worker import EmbeddedServer, server_config
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Mapping
+    from pathlib import Path
+
+    from trunkline.access.keys import Keys
+    from trunkline.settings.values import Settings
+    from trunkline.upstream.scripted import ScriptedUpstream
+
+KEY = "sk-or-v1-canary-key-of-the-router-0123456789"
+
+
+def openrouter(upstream: ScriptedUpstream | str, directory: Path, environment: Mapping[str, str] | None = None) -> Settings:
+    """The seed's configuration, with a scripted upstream in OpenRouter's place."""
+    base_url = upstream if isinstance(upstream, str) else upstream.base_url
+    written = {"OPENROUTER_API_KEY": KEY, "OPENROUTER_BASE_URL": base_url, "TRUNKLINE_DATA_DIR": str(directory)}
+    return load({**written, **(environment or {})}, directory)
+
+
+class Router:
+    """A running router. `url` has no slash at the end."""
+
+    def __init__(self, app: Application, port: int) -> None:
+        self.app = app
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+
+
+@asynccontextmanager
+async def serving(settings: Settings, *, keys: Keys | None = None) -> AsyncGenerator[Router]:
+    """Serve the router as a worker does, without its parent."""
+    app = Application(settings, keys=keys)
+    await app.start()
+    listening = await listen("127.0.0.1", 0)
+    server = EmbeddedServer(server_config(app))
+    running = asyncio.create_task(server.serve(sockets=list(listening.sockets)))
+    try:
+        await server.accepts.wait()
+        yield Router(app, listening.port)
+    finally:
+        app.begin_drain()
+        app.cut()
+        server.should_exit = True
+        await running
+        await app.stop()
+        listening.close()
