@@ -7,8 +7,8 @@ import socket
 from typing import TYPE_CHECKING
 
 import pytest
-from served import openrouter, serving
 
+from served import openrouter, serving
 from trunkline.upstream.scripted import ScriptedUpstream
 
 if TYPE_CHECKING:

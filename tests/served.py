@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 KEY = "sk-or-v1-canary-key-of-the-router-0123456789"
 
 
-def openrouter(upstream: ScriptedUpstream | str, directory: Path, environment: Mapping[str, str] | None = None) -> Settings:
+def openrouter(
+    upstream: ScriptedUpstream | str, directory: Path, environment: Mapping[str, str] | None = None
+) -> Settings:
     """The seed's configuration, with a scripted upstream in OpenRouter's place."""
     base_url = upstream if isinstance(upstream, str) else upstream.base_url
     written = {"OPENROUTER_API_KEY": KEY, "OPENROUTER_BASE_URL": base_url, "TRUNKLINE_DATA_DIR": str(directory)}

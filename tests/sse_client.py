@@ -52,7 +52,9 @@ class Answer:
         assert terminals == self.events[-1:]
 
 
-async def chat(router: Router, message: object = "Hello", *, headers: dict[str, str] | None = None, **more: object) -> Answer:
+async def chat(
+    router: Router, message: object = "Hello", *, headers: dict[str, str] | None = None, **more: object
+) -> Answer:
     """POST /api/chat, read to the end."""
     async with httpx.AsyncClient(timeout=30, trust_env=False) as client:
         response = await client.post(f"{router.url}/api/chat", json={"message": message, **more}, headers=headers)

@@ -1,0 +1,146 @@
+"""Write docs/configuration.md from the tables in the code; with --check, fail if it is stale.
+
+It also checks that .env.example names every variable.
+"""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from pathlib import Path
+
+import msgspec
+
+from trunkline.core.catalog import Quirks, Timeouts
+from trunkline.settings.reading import presets
+from trunkline.settings.values import ProviderRow, Server
+from trunkline.settings.variables import VARIABLES
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "configuration.md"
+EXAMPLE = ROOT / ".env.example"
+
+TOP = """# Configuration
+
+*Made from the code by `make docs`; `make check` fails when it is stale.*
+
+A value is looked for in this order: command-line flag, environment, `.env` in the working directory, `trunkline.toml`,
+default. An empty value, and the placeholder of `.env.example`, count as unset. Mistakes are reported all together, and
+the router does not start with one.
+
+## Environment variables
+
+| variable | meaning | default |
+|---|---|---|
+"""
+
+PROVIDERS = """
+## Providers
+
+A key in the environment switches its provider on. The first one that is on, in this order, answers requests that name
+no model.
+
+| provider | variables | model by default | the vendor's page |
+|---|---|---|---|
+"""
+
+TOML = """
+## trunkline.toml
+
+Optional; `--config` or `TRUNKLINE_CONFIG` names another file. Unknown keys are refused. Secrets do not belong into it:
+`api_key = "env:NAME"` reads one from the environment.
+
+```toml
+default_model = "openrouter/anthropic/claude-sonnet-4"   # for requests to /api/chat that name none
+
+[aliases]
+fast = "groq/llama-3.3-70b-versatile"
+
+[providers.groq.timeouts]       # change a row that ships with Trunkline
+first_token_s = 20
+
+[providers.workshop]            # or add one
+dialect = "openai_chat"
+base_url = "http://10.0.0.5:8000/v1"
+api_key = "env:WORKSHOP_KEY"
+models = [{ id = "qwen3-8b", context_tokens = 32768, max_output_tokens = 8192 }]
+```
+
+Which provider a model's name means; the first hit wins: an alias; `provider/model` when that provider is on; a slug
+that an aggregator serves (`openai/gpt-4o` through OpenRouter); a bare name that a provider's row lists.
+"""
+
+
+def default_of(struct: type[msgspec.Struct], name: str) -> str:
+    """A field's default as TOML would write it."""
+    value = getattr(struct(), name)
+    if value is None or value in ("", ()):
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, tuple):
+        return str(list(value)).replace("'", '"')
+    return f'"{value}"' if isinstance(value, str) else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def table(title: str, struct: type[msgspec.Struct], hidden: frozenset[str] = frozenset()) -> str:
+    """One table of trunkline.toml."""
+    names = [field.name for field in msgspec.structs.fields(struct) if field.name not in hidden]
+    rows = "".join(f"| `{name}` | {f'`{shown}`' if (shown := default_of(struct, name)) else ''} |\n" for name in names)
+    return f"\n### {title}\n\n| key | default |\n|---|---|\n{rows}"
+
+
+def page() -> str:
+    """The whole page."""
+    rows = "".join(
+        f"| `{v.name}` | {v.meaning} | {f'`{v.shown_default}`' if v.shown_default else ''} |\n" for v in VARIABLES
+    )
+    rows += "| `TRUNKLINE_CONFIG` | The configuration file. | `trunkline.toml` |\n"
+    providers = "".join(
+        f"| {row.label} (`{name}`) | "
+        + ", ".join(f"`{v}`" for v in (row.key, row.base_url_variable, row.model_variable) if v)
+        + f" | `{row.default_model}` | <{row.source}> |\n"
+        for name, row in presets().items()
+    )
+    directories = frozenset({"admin_secret", "data_dir", "cache_dir"})
+    return (
+        TOP
+        + rows
+        + PROVIDERS
+        + providers
+        + TOML
+        + table("[server]", Server, directories)
+        + table("[timeouts], and `timeouts` of a provider: seconds", Timeouts)
+        + table("[providers.NAME]", ProviderRow, frozenset({"key", "base_url_variable", "model_variable"}))
+        + table("`quirks` of a provider", Quirks)
+    )
+
+
+def unnamed_in_example() -> list[str]:
+    """The variables that .env.example forgot."""
+    example = EXAMPLE.read_text(encoding="utf-8")
+    names = [v.name for v in VARIABLES] + [row.key for row in presets().values() if row.key]
+    return [name for name in names if f"{name}=" not in example]
+
+
+def main() -> int:
+    """Write or check; the exit code."""
+    made = page()
+    if forgotten := unnamed_in_example():
+        print(f".env.example does not name {', '.join(forgotten)}")
+        return 1
+    if "--check" not in sys.argv:
+        PAGE.write_text(made, encoding="utf-8")
+        return 0
+    written = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+    if written == made:
+        return 0
+    sys.stdout.writelines(
+        difflib.unified_diff(written.splitlines(keepends=True), made.splitlines(keepends=True), "written", "made")
+    )
+    print("docs/configuration.md is stale: run `make docs`.")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
