@@ -115,6 +115,10 @@ class Application:
             return
         if scope["type"] != "http":
             return
+        if self._is_draining:
+            # Not counted: a flood of requests that are refused must not hold up the end.
+            await self._front(scope, receive, send)
+            return
         self._active += 1
         self._idle.clear()
         try:

@@ -1,0 +1,258 @@
+"""The one HTTP client: HTTP/1.1 with kept connections. `send(WireRequest) -> WireStream`; its errors are Problems."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+import warnings
+from typing import TYPE_CHECKING, Final
+
+from trunkline.core.problem import Kind, Problem, Retry, Source
+from trunkline.upstream.address import find_addresses, system_resolve
+from trunkline.upstream.connection import INBOX_BYTES, Connection
+from trunkline.upstream.limits import ClientLimits
+from trunkline.upstream.pool import Pool, closed_problem
+from trunkline.upstream.request_head import write_head
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from trunkline.core.catalog import Origin, Timeouts
+    from trunkline.dialects.dialect import WireRequest
+    from trunkline.upstream.address import Resolve
+
+__all__ = ["Client", "ClientLimits", "WireStream"]
+
+CLOSING_S: Final = 1.0
+"""How long `aclose` waits for aborted sockets to be closed."""
+
+
+class WireStream:
+    """One answer: its status and headers, and its body, pulled.
+
+    `headers` has lower-case names; repeated ones are joined by ", ". Whoever gets a stream closes it.
+    """
+
+    __slots__ = ("_connection", "_pool", "headers", "status")
+
+    def __init__(self, connection: Connection, pool: Pool) -> None:
+        self._connection: Connection | None = connection
+        self._pool = pool
+        self.status: int = connection.status
+        self.headers: Mapping[str, str] = connection.headers
+
+    async def read(self, deadline: float) -> bytes:
+        """All that has arrived, at least one byte; b"" at the clean end of the message.
+
+        `deadline` is in the loop's time; when it passes, TimeoutError is raised and the stream can still be
+        read. Raises Problem TRUNCATED where the connection is lost before the message ends, UPSTREAM_INVALID
+        where what comes is not HTTP. Cancelled, it closes the stream.
+        """
+        while (connection := self._connection) is not None:
+            data = connection.take()
+            if data or connection.is_complete:
+                return data
+            connection.raise_failure()
+            try:
+                in_time = await connection.arrival(deadline)
+            except asyncio.CancelledError:
+                self.close()
+                raise
+            if not in_time:
+                raise TimeoutError
+        raise RuntimeError("the stream is closed")
+
+    async def read_all(self, deadline: float, limit: int) -> bytes:
+        """The body, at most `limit` bytes of it; the rest is not read. Raises as `read` does."""
+        data = bytearray()
+        while len(data) < limit and (more := await self.read(deadline)):
+            data += more
+        return bytes(data[:limit])
+
+    def close(self) -> None:
+        """Give the connection back if its message has ended cleanly and it can serve again; else close it at once.
+
+        Idempotent. The end counts as soon as it has arrived, read or not.
+        """
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._pool.leave(connection)
+
+    def __del__(self) -> None:
+        if self._connection is not None:
+            self.close()
+            warnings.warn("a WireStream was not closed", ResourceWarning, stacklevel=1)
+
+
+class Client:
+    """Sends requests over kept connections, one pool for each origin. Owns all its connections.
+
+    `ssl_context` replaces the system's trust; it must verify, and gets its ALPN here. `resolve` replaces the
+    system's resolver. No proxy of the environment is used, no redirect followed, no request sent twice but for one
+    case: a kept connection that turns out to have been closed before is replaced once by a new one.
+    """
+
+    def __init__(
+        self,
+        *,
+        limits: ClientLimits | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        resolve: Resolve = system_resolve,
+    ) -> None:
+        if ssl_context is not None and not (
+            ssl_context.check_hostname and ssl_context.verify_mode is ssl.CERT_REQUIRED
+        ):
+            raise ValueError("the TLS context must verify certificates and host names")
+        self._limits = limits or ClientLimits()
+        self._ssl_context = ssl_context and _http_only(ssl_context)
+        self._resolve = resolve
+        self._pools: dict[tuple[Origin, bool], Pool] = {}
+        self._connections: set[Connection] = set()
+        self._inbox = memoryview(bytearray(INBOX_BYTES))
+        self._is_closed = False
+
+    @property
+    def open_connections(self) -> int:
+        """Connections in use, idle, or being opened."""
+        return sum(pool.open for pool in self._pools.values())
+
+    @property
+    def idle_connections(self) -> int:
+        """Connections that wait for work."""
+        return sum(len(pool.idle) for pool in self._pools.values())
+
+    async def send(self, request: WireRequest, *, timeouts: Timeouts, deadline: float) -> WireStream:
+        """Send a request; return when the head of its answer is here. The stream must be closed.
+
+        `deadline` is in the loop's time and covers all of it: TimeoutError when it passes. Connecting and waiting
+        for a connection have timers of their own, `connect_s` and `pool_wait_s`: Problem TIMED_OUT. Other
+        Problems: UNREACHABLE (name, address, connection, TLS, closed before an answer), UPSTREAM_INVALID (not
+        HTTP, over a limit, compressed), INVALID_REQUEST (a header that would break a line), OVERLOADED, DRAINING.
+        """
+        head = write_head(request)
+        if self._is_closed:
+            raise closed_problem()
+        if asyncio.get_running_loop().time() >= deadline:
+            raise TimeoutError
+        head_only = request.method == "HEAD"
+        pool = self._pool(request)
+        connection = await pool.enter(wait_s=timeouts.pool_wait_s, deadline=deadline)
+        stream = None
+        try:
+            if connection is not None and not await connection.exchange(
+                head, request.body, deadline, head_only=head_only
+            ):
+                connection = None
+            if connection is None:
+                connection = await self._connect(pool, request, timeouts.connect_s, deadline)
+                await connection.exchange(head, request.body, deadline, head_only=head_only)
+            stream = WireStream(connection, pool)
+            return stream
+        finally:
+            if stream is None:
+                pool.leave(connection)
+
+    async def aclose(self) -> None:
+        """Close every connection. Streams that are still open fail with Problem DRAINING, as do those who wait."""
+        self._is_closed = True
+        for pool in list(self._pools.values()):
+            pool.close()
+        ending = [connection.lost for connection in self._connections]
+        for connection in list(self._connections):
+            connection.abort(closed_problem())
+        if ending:
+            await asyncio.wait(ending, timeout=CLOSING_S)
+
+    def _pool(self, request: WireRequest) -> Pool:
+        # A connection to a private address that one request may use must never serve one that may not.
+        key = (request.origin, request.allow_private)
+        pool = self._pools.get(key)
+        if pool is None:
+            pool = Pool(request.origin.authority, self._limits, lambda: self._pools.pop(key, None))
+            self._pools[key] = pool
+        return pool
+
+    async def _connect(self, pool: Pool, request: WireRequest, connect_s: float, deadline: float) -> Connection:
+        """A new connection, within `connect_s` for name, socket and TLS together."""
+        until = asyncio.get_running_loop().time() + connect_s
+        try:
+            async with asyncio.timeout_at(min(until, deadline)):
+                connection = await self._dial(pool, request, until)
+        except TimeoutError:
+            if deadline < until:
+                raise
+            raise Problem(
+                Kind.TIMED_OUT,
+                f"Could not connect to {request.origin.authority} within {connect_s:g} s.",
+                source=Source.NETWORK,
+                retry=Retry.ELSEWHERE,
+            ) from None
+        self._connections.add(connection)
+        connection.lost.add_done_callback(lambda _: self._connections.discard(connection))
+        if self._is_closed:
+            connection.abort(closed_problem())
+        return connection
+
+    async def _dial(self, pool: Pool, request: WireRequest, until: float) -> Connection:
+        """Try the addresses of the origin in turn, each with its share of the time that is left."""
+        loop = asyncio.get_running_loop()
+        origin = request.origin
+        addresses = await find_addresses(origin, allow_private=request.allow_private, resolve=self._resolve)
+        last: OSError | None = None
+        for tried, address in enumerate(addresses):
+            left = len(addresses) - tried
+            share = (until - loop.time()) / left if left > 1 else None
+            try:
+                async with asyncio.timeout(share):
+                    return await self._open(pool, origin, address)
+            except ssl.SSLError as error:
+                raise _tls_problem(origin, error) from error
+            except OSError as error:
+                last = error
+        reason = os.strerror(last.errno).lower() if last is not None and last.errno else "no answer"
+        raise Problem(
+            Kind.UNREACHABLE,
+            f"Could not connect to {origin.authority}: {reason}.",
+            source=Source.NETWORK,
+            retry=Retry.ELSEWHERE,
+            detail=type(last).__name__,
+        ) from last
+
+    async def _open(self, pool: Pool, origin: Origin, address: str) -> Connection:
+        loop = asyncio.get_running_loop()
+        is_tls = origin.scheme == "https"
+        _, connection = await loop.create_connection(
+            lambda: Connection(origin.authority, self._inbox, self._limits, pool.drop),
+            address,
+            origin.port,
+            ssl=self._tls() if is_tls else None,
+            server_hostname=origin.host if is_tls else None,
+        )
+        return connection
+
+    def _tls(self) -> ssl.SSLContext:
+        """The context of all connections; the system's trust is read when it is first needed."""
+        if self._ssl_context is None:
+            self._ssl_context = _http_only(ssl.create_default_context())
+        return self._ssl_context
+
+
+def _http_only(context: ssl.SSLContext) -> ssl.SSLContext:
+    """The context, offering HTTP/1.1 and nothing else."""
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def _tls_problem(origin: Origin, error: ssl.SSLError) -> Problem:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        message = f"The certificate of {origin.authority} was refused: {error.verify_message}."
+    else:
+        message = f"The TLS handshake with {origin.authority} failed."
+    return Problem(
+        Kind.UNREACHABLE,
+        message,
+        source=Source.NETWORK,
+        retry=Retry.ELSEWHERE,
+        detail=f"{type(error).__name__} {error.reason}",
+    )
