@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import tomllib
 from importlib import resources
 from pathlib import Path
@@ -14,7 +15,7 @@ from dotenv import dotenv_values
 from trunkline.core.caller import Secret
 from trunkline.core.catalog import Origin, Provider, Quirks, Timeouts, split_base_url
 from trunkline.settings.values import ProviderRow, Server, Settings
-from trunkline.settings.variables import MIN_SECRET, PLACEHOLDERS, VARIABLES, Variable
+from trunkline.settings.variables import ADMIN_SECRET, MIN_SECRET, PLACEHOLDERS, VARIABLES, Variable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,6 +59,7 @@ class _Reading:
     ) -> None:
         self.mistakes: list[str] = []
         self.warnings: list[str] = []
+        self._chosen_model: str | None = None
         self._directory = directory
         self._values = self._merge(environment, flags)
         self._file = self._read_file(config)
@@ -65,7 +67,7 @@ class _Reading:
     def settings(self) -> Settings:
         known = {"default_model", "server", "timeouts", "providers", "aliases"}
         self._unknown(self._file, known, "")
-        server = self._table("server", Server)
+        server = self._parsed(self._table("server", Server))
         timeouts = self._table("timeouts", Timeouts)
         rest: dict[str, Any] = {}
         for variable in VARIABLES:
@@ -95,7 +97,7 @@ class _Reading:
             timeouts=base,
             providers=providers,
             aliases=tuple(aliases.items()),
-            default_model=default_model,
+            default_model=default_model or self._chosen_model,
             warnings=tuple(self.warnings),
             **rest,
         )
@@ -105,17 +107,30 @@ class _Reading:
         written: dict[str, str] = {}
         if path.is_file():
             try:
-                written = {k: v for k, v in dotenv_values(path, interpolate=False).items() if v is not None}
+                read = dotenv_values(path, interpolate=False, encoding="utf-8-sig")
+                written = {name: value for name, value in read.items() if value is not None}
             except (OSError, UnicodeDecodeError) as error:
                 self.mistakes.append(f".env cannot be read: {error}.")
-        return {**written, **{k: v for k, v in environment.items() if v.strip()}, **flags}
+        given = {name: value for name, value in environment.items() if value.strip()}
+        return {**environment, **written, **given, **flags}
 
     def _value(self, name: str) -> str | None:
-        value = self._values.get(name, "").strip()
-        if value and value.lower() in PLACEHOLDERS:
-            self.warnings.append(f"{name} still has its placeholder, so it counts as unset.")
+        value = self._values.get(name)
+        if value is None:
             return None
-        return value or None
+        value = value.strip()
+        if not value:
+            self._warn(f"{name} is empty, so it counts as unset.")
+            return None
+        # A secret is never unset by its value: it was meant to close the router, so it is refused like any weak one.
+        if value.lower() in PLACEHOLDERS and name != ADMIN_SECRET:
+            self._warn(f"{name} still has its placeholder, so it counts as unset.")
+            return None
+        return value
+
+    def _warn(self, warning: str) -> None:
+        if warning not in self.warnings:
+            self.warnings.append(warning)
 
     @staticmethod
     def _shown(variable: Variable, value: str) -> str:
@@ -129,7 +144,7 @@ class _Reading:
                 self.mistakes.append(f"The configuration file {path} is not there.")
             return {}
         try:
-            return tomllib.loads(path.read_text(encoding="utf-8"))
+            return tomllib.loads(path.read_text(encoding="utf-8-sig"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
             self.mistakes.append(f"{path.name} cannot be read: {error}.")
             return {}
@@ -160,6 +175,10 @@ class _Reading:
                 read[name] = msgspec.convert(value, fields[name].type)
             except msgspec.ValidationError as error:
                 self.mistakes.append(f"trunkline.toml: {where}{name}: {error}.")
+                continue
+            if isinstance(value, int | float) and not 0 <= value < math.inf:
+                self.mistakes.append(f"trunkline.toml: {where}{name} must be a number that is not negative.")
+                del read[name]
         return read
 
     def _strings(self, name: str) -> dict[str, str]:
@@ -169,16 +188,21 @@ class _Reading:
             self.mistakes.append(f"trunkline.toml: {name}: {error}.")
             return {}
 
-    def _server(self, fields: dict[str, Any]) -> Server:
-        # What the environment gave was checked as it was read; what the file gave is checked here.
+    def _parsed(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """What the file says of the server, read as the same settings of the environment are."""
         for variable in VARIABLES:
             table, _, name = variable.field.rpartition(".")
-            value = fields.get(name)
-            if table == "server" and isinstance(value, str | int | float) and not isinstance(value, bool):
-                try:
-                    variable.parse(str(value))
-                except ValueError as error:
-                    self.mistakes.append(f"trunkline.toml: server.{name} {error}.")
+            if table != "server" or name not in fields or isinstance(fields[name], bool):
+                continue
+            value: str | float | tuple[str, ...] = fields[name]
+            try:
+                fields[name] = variable.parse(",".join(value) if isinstance(value, tuple) else str(value))
+            except ValueError as error:
+                self.mistakes.append(f"trunkline.toml: server.{name} {error}.")
+                del fields[name]
+        return fields
+
+    def _server(self, fields: dict[str, Any]) -> Server:
         fields.setdefault("data_dir", str(_home("XDG_DATA_HOME", ".local/share", self._values)))
         fields.setdefault("cache_dir", str(_home("XDG_CACHE_HOME", ".cache", self._values)))
         server = Server(**fields)
@@ -196,7 +220,12 @@ class _Reading:
         for name, table in written.items():
             where = f"providers.{name}"
             fields = self._fields(self._mapping(table, where), ProviderRow, f"{where}.")
-            base = rows.get(fields.get("preset") or name, ProviderRow())
+            if "timeouts" in fields:
+                fields["timeouts"] = self._fields(fields["timeouts"], Timeouts, f"{where}.timeouts.")
+            preset = fields.get("preset")
+            if preset is not None and preset not in rows:
+                self.mistakes.append(f"trunkline.toml: {where}.preset must be one of {', '.join(rows)}.")
+            base = rows.get(preset or name, ProviderRow())
             named[name] = msgspec.structs.replace(base, **fields)
         providers: list[Provider] = []
         for name, row in {**rows, **named}.items():
@@ -204,7 +233,8 @@ class _Reading:
             if made is not None:
                 providers.append(made)
         # What the operator wrote comes first, in the order of the file.
-        providers.sort(key=lambda provider: provider.name not in named)
+        order = {name: position for position, name in enumerate(named)}
+        providers.sort(key=lambda provider: order.get(provider.name, len(order)))
         return tuple(providers)
 
     def _provider(
@@ -215,8 +245,10 @@ class _Reading:
         if not is_written and key is None:
             return None
         if is_written and needs_key and key is None:
-            self.mistakes.append(f"{where} has no key: set {row.key or (row.api_key or '')[4:]}.")
-        base_url = (self._value(row.base_url_variable) if row.base_url_variable else None) or row.base_url
+            self.mistakes.append(f"{where} has no key: set {_key_variable(row)}.")
+        base_url, asked = row.base_url, f"{where}.base_url"
+        if row.base_url_variable and (value := self._value(row.base_url_variable)):
+            base_url, asked = value, row.base_url_variable
         if base_url is None:
             self.mistakes.append(f"{where} has no base_url.")
             return None
@@ -226,12 +258,13 @@ class _Reading:
         try:
             origin, path = split_base_url(base_url)
         except ValueError as error:
-            self.mistakes.append(f"{row.base_url_variable or where + '.base_url'} {error}. It is {base_url[:80]!r}.")
+            shown = "" if "@" in base_url else f" It is {base_url[:80]!r}."
+            self.mistakes.append(f"{asked} {error}.{shown}")
             return None
-        if unknown := set(row.timeouts or {}) - {field.name for field in msgspec.structs.fields(Timeouts)}:
-            self.mistakes.append(f"{where}.timeouts has no {', '.join(sorted(unknown))}.")
-            return None
-        default_model = (self._value(row.model_variable) if row.model_variable else None) or row.default_model
+        default_model = row.default_model
+        if row.model_variable and (value := self._value(row.model_variable)):
+            default_model = value
+            self._chosen_model = self._chosen_model or f"{name}/{value}"
         return Provider(
             name=name,
             label=row.label or name,
@@ -252,19 +285,21 @@ class _Reading:
 
     def _credential(self, row: ProviderRow, where: str) -> tuple[Secret | None, bool]:
         """The provider's key, and whether it needs one."""
-        if row.api_key is not None:
-            if not row.api_key.startswith("env:"):
-                self.mistakes.append(f"{where}.api_key must be env:NAME: secrets do not belong into the file.")
-                return None, False
-            value = self._value(row.api_key.removeprefix("env:"))
-        elif row.key is not None:
-            value = self._value(row.key)
-        else:
+        if row.api_key is not None and not row.api_key.startswith("env:"):
+            self.mistakes.append(f"{where}.api_key must be env:NAME: secrets do not belong into the file.")
             return None, False
-        if value is not None and not value.isascii():
-            self.mistakes.append(f"{row.key or row.api_key} must hold only ASCII characters.")
+        variable = _key_variable(row)
+        if variable is None:
+            return None, False
+        value = self._value(variable)
+        if value is not None and not all("!" <= character <= "~" for character in value):
+            self.mistakes.append(f"{variable} must hold only ASCII characters and no spaces.")
             return None, False
         return (Secret(value) if value else None), True
+
+
+def _key_variable(row: ProviderRow) -> str | None:
+    return row.key if row.api_key is None else row.api_key.removeprefix("env:")
 
 
 def _is_written_private(origin: Origin) -> bool:
