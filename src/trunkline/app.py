@@ -186,9 +186,11 @@ class Application:
             return Route(methods=GET, access=Access.PUBLIC, handler=handler, is_quiet=True)
 
         ops = self._ops
-        api = asgi_handler(Api(self._history, max_body_bytes=min(server.max_body_bytes, MAX_SESSION_BODY)))
+        api = Api(self._history, max_body_bytes=min(server.max_body_bytes, MAX_SESSION_BODY))
         page = asgi_handler(page_app(Path(str(resources.files("trunkline.web")))))
-        sessions = Route(methods=GET | {"POST", "PUT", "DELETE"}, access=Access.CALLER, handler=api)
+        sessions = Route(
+            methods=GET | {"POST", "PUT", "DELETE"}, access=Access.CALLER, handler=asgi_handler(api.sessions)
+        )
         exact = {
             "/api/chat": Route(
                 methods=POST, access=Access.CALLER, handler=answer_chat, write_problem=chat.write_problem
@@ -198,8 +200,8 @@ class Application:
             "/readyz": public(ops.ready),
             "/metrics": Route(methods=GET, access=Access.ADMIN, handler=ops.metrics, is_quiet=True),
             "/auth/login": Route(methods=POST, access=Access.PUBLIC, handler=ops.log_in),
-            "/openapi.json": public(api),
-            "/docs": public(api),
+            "/openapi.json": public(api.document),
+            "/docs": public(api.page),
             "/": public(page),
             "/favicon.svg": public(page),
         }

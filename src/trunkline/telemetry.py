@@ -132,7 +132,7 @@ class Meter:
             series.first_token_sum_s += record.first_token_ms / 1000
             series.first_token[bisect_left(BUCKETS_S, record.first_token_ms / 1000)] += 1
 
-    def responded(self, _id: str, _method: str, route: str, status: int, _ms: float, *, is_quiet: bool) -> None:  # noqa: ARG002 - counted all the same
+    def responded(self, _id: str, _method: str, route: str, status: int, _ms: float, /, *, is_quiet: bool) -> None:  # noqa: ARG002 - quiet ones count, too
         """Count a response that no Record tells of."""
         key = f"{route}\0{status}"
         self._responses[key] = self._responses.get(key, 0) + 1

@@ -80,7 +80,7 @@ class Responses(Protocol):
     """Is told of every response that no Record tells of."""
 
     def responded(
-        self, request_id: str, method: str, route: str, status: int, total_ms: float, *, is_quiet: bool
+        self, request_id: str, method: str, route: str, status: int, total_ms: float, /, *, is_quiet: bool
     ) -> None:
         """Take one finished response."""
         ...

@@ -5,21 +5,19 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from trunkline.core.problem import Kind, Problem, Source
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-Scope: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Asgi: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
-Headers: TypeAlias = list[tuple[bytes, bytes]]
+    from trunkline.edge.request import App, Receive, Scope, Send
+
+    Headers = list[tuple[bytes, bytes]]
 
 MAX_FILES: Final = 200
 MAX_BYTES: Final = 16 * 1024 * 1024
@@ -82,7 +80,7 @@ class Held(msgspec.Struct, frozen=True):
     etags: frozenset[bytes]
 
 
-def page_app(root: Path) -> Asgi:
+def page_app(root: Path) -> App:
     """The page under `root` (an `index.html` and its `assets`) as an ASGI app that never touches the disk again.
 
     All is read here, once. A path leads to a file only as a key of that table, so no spelling of a path leads out of

@@ -11,7 +11,7 @@ from trunkline.gateway.relay import relay
 from trunkline.gateway.settle import settle
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
     from trunkline.core.call import Envelope
     from trunkline.core.catalog import Catalog
@@ -39,7 +39,7 @@ class Gateway:
         self._sinks = sinks
 
     @asynccontextmanager
-    async def open(self, exchange: Exchange) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def open(self, exchange: Exchange) -> AsyncGenerator[AsyncIterator[bytes]]:
         """The answer's bytes, once there is content. Leaving this block is settlement, exactly once.
 
         Raises Problem before the first byte, or out of the iteration when the answer breaks. Cancellation closes
