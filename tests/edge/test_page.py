@@ -20,6 +20,8 @@ from trunkline.edge.page import page_app
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
+    from trunkline.edge.request import App
+
 SCRIPT = b"console.log('hello');" * 200
 CANARY = b"canary: not for readers"
 POLICY = (
@@ -36,7 +38,7 @@ class Answer(msgspec.Struct):
     body: bytes
 
 
-async def ask(app: page_module.Asgi, path: str, method: str = "GET", **headers: str) -> Answer:
+async def ask(app: App, path: str, method: str = "GET", **headers: str) -> Answer:
     sent: list[MutableMapping[str, Any]] = []
 
     async def receive() -> MutableMapping[str, Any]:
