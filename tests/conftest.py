@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from importlib import resources
 from typing import TYPE_CHECKING
 
 import pytest
@@ -47,3 +48,10 @@ def unused_port() -> int:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return one.getsockname()[1]
+
+
+@pytest.fixture
+def built_page() -> None:
+    """The page is built; a machine without Node skips what needs it."""
+    index = resources.files("trunkline.web").joinpath("index.html")
+    require("node", present=index.is_file())

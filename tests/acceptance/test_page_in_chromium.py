@@ -1,0 +1,189 @@
+"""A real browser: the router's own page, and a page of another origin that FRONTEND_URL names."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.async_api import async_playwright, expect
+
+from conftest import require
+from served import openrouter, serving
+from trunkline.core.caller import Secret
+from trunkline.store.migrate import migrate
+from trunkline.upstream import script
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+    from pathlib import Path
+
+    from playwright.async_api import Browser, Page
+
+    from served import Router
+    from trunkline.upstream.scripted import ScriptedUpstream
+
+CHROMIUM = shutil.which("chromium")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-quic",
+    "--no-first-run",
+]
+FRONTEND_PORT = 5173
+
+READ_A_STREAM = """
+async ([url, body]) => {
+  const response = await fetch(url, {
+    method: "POST", headers: {"content-type": "application/json"}, body: JSON.stringify(body),
+  });
+  const reader = response.body.getReader();
+  const decoder = new TextDecoder();
+  let text = "", pieces = 0;
+  for (;;) {
+    const {done, value} = await reader.read();
+    if (done) break;
+    pieces += 1;
+    text += decoder.decode(value, {stream: true});
+  }
+  return {status: response.status, text, pieces, session: response.headers.get("x-session-id")};
+}
+"""
+
+
+@pytest.fixture
+async def browser() -> AsyncGenerator[Browser]:
+    require("chromium", present=CHROMIUM is not None)
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        await browser.close()
+
+
+@pytest.fixture
+async def page(browser: Browser) -> Page:
+    return await browser.new_page()
+
+
+@pytest.fixture
+async def with_history(upstream: ScriptedUpstream, tmp_path: Path) -> AsyncGenerator[Router]:
+    url = f"sqlite:///{tmp_path}/chat.sqlite3"
+    await migrate(Secret(url))
+    async with serving(openrouter(upstream, tmp_path, {"CHAT_DATABASE_URL": url})) as router:
+        yield router
+
+
+@asynccontextmanager
+async def site(port: int) -> AsyncGenerator[str]:
+    """Somebody's page on this port of localhost; its origin."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 16\r\n\r\n<title>x</title>")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", port)
+    async with server:
+        yield f"http://localhost:{server.sockets[0].getsockname()[1]}"
+
+
+async def test_the_frontends_page_reads_a_stream_and_the_session(
+    page: Page, with_history: Router, upstream: ScriptedUpstream
+) -> None:
+    upstream.play(script.chat_stream(["Grüße", ", 世界"]).but(delay_between_s=0.2))
+    async with site(FRONTEND_PORT) as origin:
+        await page.goto(origin)
+        got = await page.evaluate(READ_A_STREAM, [f"{with_history.url}/api/chat", {"message": "Hi"}])
+    assert got["status"] == 200
+    assert got["text"] == 'data: {"content":"Grüße"}\n\ndata: {"content":", 世界"}\n\ndata: [DONE]\n\n'
+    assert got["pieces"] > 1
+    assert len(got["session"]) == 36
+
+
+async def test_the_frontends_page_reads_an_error_on_a_status_that_is_not_200(
+    page: Page, router: Router, upstream: ScriptedUpstream
+) -> None:
+    upstream.play(script.openrouter_error(429, "slow down"))
+    async with site(FRONTEND_PORT) as origin:
+        await page.goto(origin)
+        got = await page.evaluate(READ_A_STREAM, [f"{router.url}/api/chat", {"message": "Hi"}])
+    assert got["status"] == 429
+    assert json.loads(got["text"].removeprefix("data: "))["type"] == "rate_limit"
+
+
+async def test_a_page_of_another_origin_reads_nothing_and_reaches_no_provider(
+    page: Page, router: Router, upstream: ScriptedUpstream
+) -> None:
+    async with site(0) as origin:
+        await page.goto(origin)
+        got = await page.evaluate(
+            "([run, args]) => (0, eval)(run)(args).then(() => 'read', () => 'refused')",
+            [READ_A_STREAM.strip(), [f"{router.url}/api/chat", {"message": "Hi"}]],
+        )
+    assert got == "refused"
+    assert upstream.received == 0
+
+
+@pytest.mark.usefixtures("built_page")
+async def test_a_person_types_and_sees_tokens_stream(page: Page, router: Router, upstream: ScriptedUpstream) -> None:
+    asked: list[str] = []
+    complaints: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    upstream.play(script.chat_stream(["**Hello**", " there,", " friend"], role_chunk=False).but(delay_between_s=0.5))
+    await page.goto(router.url)
+    await page.get_by_label("Message", exact=True).fill("Hi")
+    await page.keyboard.press("Enter")
+    answer = page.locator(".answer")
+    await expect(answer).to_contain_text("Hello")
+    assert "friend" not in await answer.inner_text(), "the answer came all at once"
+    await expect(answer).to_contain_text("Hello there, friend")
+    await expect(answer.locator("strong")).to_have_text("Hello")
+    assert complaints == []
+    assert all(url.startswith((router.url, "data:")) for url in asked), asked
+
+
+@pytest.mark.usefixtures("built_page")
+async def test_stop_closes_the_upstream(page: Page, router: Router, upstream: ScriptedUpstream) -> None:
+    upstream.play(script.chat_stream(["on and "], finish=None, done=False).but(repeat=True, delay_between_s=0.05))
+    await page.goto(router.url)
+    await page.get_by_label("Message", exact=True).fill("Hi")
+    await page.keyboard.press("Enter")
+    await expect(page.locator(".answer")).to_contain_text("on and on")
+    await page.get_by_role("button", name="Stop").click()
+    await upstream.wait_until(lambda: upstream.active == 0)
+    assert upstream.cancelled == 1
+
+
+@pytest.mark.usefixtures("built_page")
+async def test_an_error_stands_in_place_and_can_be_tried_again(
+    page: Page, router: Router, upstream: ScriptedUpstream
+) -> None:
+    upstream.play(script.openrouter_error(503, "busy"), script.chat_stream(["Here I am"]))
+    await page.goto(router.url)
+    await page.get_by_label("Message", exact=True).fill("Hi")
+    await page.keyboard.press("Enter")
+    await expect(page.locator(".trouble")).to_contain_text("OpenRouter")
+    await page.get_by_role("button", name="Try again").click()
+    await expect(page.locator(".answer")).to_contain_text("Here I am")
+
+
+@pytest.mark.usefixtures("built_page")
+async def test_a_conversation_is_there_again_after_a_reload(
+    page: Page, with_history: Router, upstream: ScriptedUpstream
+) -> None:
+    upstream.play(script.chat_stream(["The first answer"]))
+    await page.goto(with_history.url)
+    await page.get_by_label("Message", exact=True).fill("Remember me")
+    await page.keyboard.press("Enter")
+    await expect(page.locator(".answer")).to_contain_text("The first answer")
+    await page.reload()
+    await expect(page.locator(".question")).to_contain_text("Remember me")
+    await expect(page.locator(".answer")).to_contain_text("The first answer")
+    await expect(page.locator(".sidebar .pick")).to_contain_text("Remember me")
