@@ -196,6 +196,23 @@ async def test_cancelled_in_the_very_turn_of_its_grant_it_passes_the_slot_on(ans
         assert (client.open_connections, client.idle_connections) == (1, 1)
 
 
+async def test_cancelled_in_the_very_turn_of_a_grant_that_is_lost_it_passes_the_slot_on() -> None:
+    async with (
+        opened(Client(limits=ClientLimits(connections_per_origin=1))) as client,
+        LiteralServer() as server,
+    ):
+        holder = await send(client, server.origin)
+        first = asyncio.create_task(fetch(client, server.origin))
+        second = asyncio.create_task(fetch(client, server.origin))
+        await settle()
+        (connection,) = client._connections
+        holder.close()
+        connection.eof_received()
+        await cancel(first)
+        assert await second == b"hi"
+        assert (client.open_connections, client.idle_connections) == (1, 1)
+
+
 async def test_cancelled_in_the_very_turn_of_its_grant_with_nobody_behind_it() -> None:
     async with (
         opened(Client(limits=ClientLimits(connections_per_origin=1))) as client,
@@ -258,13 +275,13 @@ async def test_a_later_deadline_than_the_last_one_is_waited_for(client: Client) 
     async def script(peer: Peer) -> None:
         await peer.request()
         await peer.send(HALF)
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.4)
         await peer.send(b"!")
         await peer.until_gone()
 
     async with LiteralServer(script) as server:
-        stream = await send(client, server.origin, deadline=soon(0.05))
-        assert await stream.read(soon(0.05)) == b"hi"
+        stream = await send(client, server.origin, deadline=soon(0.3))
+        assert await stream.read(soon()) == b"hi"
         assert await stream.read(soon()) == b"!"
         stream.close()
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from trunkline.core.catalog import Timeouts
+from trunkline.core.catalog import Origin, Timeouts
 from trunkline.core.problem import Kind, Retry, Source
 from trunkline.upstream.client import Client
 from trunkline.upstream.limits import ClientLimits
@@ -29,7 +29,6 @@ from upstream.literal_server import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from trunkline.core.catalog import Origin
 
 ONE = ClientLimits(connections_per_origin=1)
 
@@ -178,11 +177,8 @@ async def test_idle_connections_are_closed_by_age() -> None:
         early.close()
         await asyncio.sleep(0.03)
         late.close()
-        assert client.idle_connections == 2
-        await until(lambda: client.idle_connections == 1)
-        await until(lambda: server.peers[0].has_left)
         await until(lambda: client.open_connections == 0)
-        await until(lambda: server.peers[1].has_left)
+        await until(lambda: all(peer.has_left for peer in server.peers))
 
 
 async def test_a_connection_is_kept_for_its_own_origin_only(client: Client) -> None:
@@ -377,6 +373,33 @@ async def test_closing_the_client_ends_streams_and_those_who_wait() -> None:
         assert client.open_connections == 0
         assert not client._connections
         await until(lambda: server.peers[0].has_left)
+
+
+async def test_closing_the_client_closes_what_is_idle() -> None:
+    client = Client()
+    async with LiteralServer() as server:
+        await fetch(client, server.origin)
+        await client.aclose()
+        assert client.open_connections == 0
+        await until(lambda: server.peers[0].has_left)
+
+
+async def test_closing_the_client_stops_a_request_that_is_still_connecting() -> None:
+    looked_up = asyncio.Event()
+
+    async def slow(_: str, __: int) -> list[str]:
+        await looked_up.wait()
+        return ["127.0.0.1"]
+
+    client = Client(resolve=slow)
+    async with LiteralServer() as server:
+        sending = asyncio.create_task(send(client, Origin("http", "slow.test", server.origin.port)))
+        await settle()
+        await client.aclose()
+        looked_up.set()
+        assert (await problem_of(sending)).kind is Kind.DRAINING
+        assert server.requests == []
+        assert client.open_connections == 0
 
 
 async def forget(client: Client, origin: Origin) -> None:

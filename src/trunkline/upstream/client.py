@@ -81,6 +81,8 @@ class WireStream:
 
     def __del__(self) -> None:
         if self._connection is not None:
+            # Nobody knows when this runs, perhaps after the loop: nothing is kept.
+            self._connection.abort()
             self.close()
             warnings.warn("a WireStream was not closed", ResourceWarning, stacklevel=1)
 

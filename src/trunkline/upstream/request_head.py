@@ -66,8 +66,7 @@ def write_head(request: WireRequest) -> bytes:
 
 def _refusal(request: WireRequest) -> Problem:
     """Which of the headers it is."""
-    for name, value in request.headers:
-        if ":" in name or re.fullmatch(_FIELD, f"{name}: {value}\r\n") is None:
-            shown = ascii(name[:64])
-            return invalid(f"The header {shown} holds a character that HTTP does not allow.")
-    return invalid("The headers hold a character that HTTP does not allow.")
+    wrong = next(
+        name for name, value in request.headers if ":" in name or re.fullmatch(_FIELD, f"{name}: {value}\r\n") is None
+    )
+    return invalid(f"The header {wrong[:64]!a} holds a character that HTTP does not allow.")
