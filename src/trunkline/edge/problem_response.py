@@ -27,12 +27,12 @@ def problem_json(problem: Problem, /, *, as_json: bool = True) -> bytes:  # noqa
     return Simple().write_problem(problem, as_json=True)
 
 
-def problem_response(problem: Problem) -> Response[bytes]:
+def problem_response(problem: Problem, more_headers: Mapping[str, str] | None = None) -> Response[bytes]:
     """The problem as Litestar answers it."""
     # Only the app that calls this has Litestar; the front that imports this module starts without it.
     from litestar import MediaType, Response  # noqa: PLC0415 - see above
 
-    headers = {"cache-control": "no-store"}
+    headers = {"cache-control": "no-store", **(more_headers or {})}
     if problem.retry_after_s is not None:
         headers["retry-after"] = str(max(1, round(problem.retry_after_s)))
     return Response(problem_json(problem), status_code=problem.status, headers=headers, media_type=MediaType.JSON)
@@ -46,9 +46,12 @@ def _on_refusal(_: Request[Any, Any, Any], error: Any) -> Response[bytes]:
     """Litestar refused the request: no such route, or not of the shape that its structs ask for."""
     kind = _KINDS.get(error.status_code, Kind.INVALID_REQUEST)
     if kind is not Kind.INVALID_REQUEST:
-        return problem_response(invalid(MESSAGES.get(kind, "The request was refused."), kind=kind))
+        # Its headers are those that the status needs: the methods that the path does take.
+        return problem_response(invalid(MESSAGES.get(kind, "The request was refused."), kind=kind), error.headers)
     for fault in error.extra or ():
-        key, message = str(fault.get("key", "")), str(fault.get("message", ""))
+        head, *rest = str(fault.get("key", "")).split("_")
+        # A parameter's name is the framework's spelling of what the client wrote: `max_tokens` for `maxTokens`.
+        key, message = head + "".join(map(str.capitalize, rest)), str(fault.get("message", ""))
         if key == "data":
             return problem_response(invalid(f"The body: {message}."))
         return problem_response(invalid(f"`{key}`: {message}.", param=key))
@@ -57,6 +60,10 @@ def _on_refusal(_: Request[Any, Any, Any], error: Any) -> Response[bytes]:
 
 def _on_depth(_: Request[Any, Any, Any], _error: RecursionError) -> Response[bytes]:
     return problem_response(invalid("The body is nested too deeply."))
+
+
+def _on_bytes(_: Request[Any, Any, Any], _error: UnicodeDecodeError) -> Response[bytes]:
+    return problem_response(invalid("The body is not valid UTF-8."))
 
 
 def _on_fault(_: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
@@ -72,6 +79,7 @@ _KINDS: Final[Mapping[int, Kind]] = {
 EXCEPTION_HANDLERS: Final[Mapping[int | type[Exception], Callable[..., Any]]] = {
     Problem: _on_problem,
     RecursionError: _on_depth,
+    UnicodeDecodeError: _on_bytes,
     400: _on_refusal,
     **dict.fromkeys(_KINDS, _on_refusal),
     500: _on_fault,

@@ -6,9 +6,9 @@ from uuid import uuid4
 
 import msgspec
 from litestar import Request, Router, delete, get, post, put
-from litestar.di import Provide
+from litestar.di import NamedDependency, Provide
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import Parameter
+from litestar.params import FromQuery, JSONBody, PathParameter, QueryParameter, RawBody
 from litestar.response import Stream
 from msgspec import UNSET, Meta, UnsetType
 
@@ -27,16 +27,27 @@ MAX_METADATA_DEPTH: Final = 16
 MAX_PAGE: Final = 200
 MAX_CONTEXT_TOKENS: Final = 10_000_000
 
+CONTROL: Final = r"\u0000-\u001f\u007f-\u009f"
+LINE: Final = f"^[^{CONTROL}]*$"
+NOT_BLANK: Final = rf"^[^{CONTROL}]*[^{CONTROL}\s][^{CONTROL}]*$"
+"""For the OpenAPI document: what `_text` and `_title` refuse, with sentences of their own."""
+
 T = TypeVar("T")
 
-Title = Annotated[str, Meta(min_length=1, max_length=MAX_TITLE_CHARACTERS)]
-ModelName = Annotated[str, Meta(min_length=1, max_length=MAX_MODEL_CHARACTERS)]
+Title = Annotated[
+    str,
+    Meta(min_length=1, max_length=MAX_TITLE_CHARACTERS, extra_json_schema={"extra": {"pattern": NOT_BLANK}}),
+]
+ModelName = Annotated[
+    str, Meta(min_length=1, max_length=MAX_MODEL_CHARACTERS, extra_json_schema={"extra": {"pattern": LINE}})
+]
 Metadata = dict[str, Any]
+Mine = NamedDependency[OwnedSessions]
 Cursor = Annotated[
     str | None,
-    Parameter(max_length=MAX_CURSOR_CHARACTERS, required=False, description="`nextCursor` of the page before."),
+    QueryParameter(max_length=MAX_CURSOR_CHARACTERS, required=False, description="`nextCursor` of the page before."),
 ]
-SessionId = Annotated[str, Parameter(description="The session's id.")]
+SessionId = Annotated[str, PathParameter(description="The session's id.")]
 
 
 class NewSession(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -75,14 +86,19 @@ class Context(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 @get("/", summary="List your sessions, the one active last first")
 async def list_sessions(
-    mine: OwnedSessions,
+    mine: Mine,
     q: Annotated[
         str | None,
-        Parameter(max_length=MAX_QUERY_CHARACTERS, required=False, description="Text to find in titles and messages."),
+        QueryParameter(
+            max_length=MAX_QUERY_CHARACTERS,
+            required=False,
+            description="Text to find in titles and messages.",
+            schema_extra={"pattern": LINE},
+        ),
     ] = None,
-    limit: Annotated[int, Parameter(ge=1, le=MAX_PAGE)] = 20,
+    limit: Annotated[int, QueryParameter(ge=1, le=MAX_PAGE)] = 20,
     cursor: Cursor = None,
-    archived: bool = False,  # noqa: FBT001, FBT002 - a query parameter
+    archived: FromQuery[bool] = False,  # noqa: FBT002 - a query parameter
 ) -> SessionPage:
     """Sessions with activity, newest first. With `archived=true` those that were put away."""
     query = None if q is None else _text(q, "q").strip()
@@ -90,7 +106,7 @@ async def list_sessions(
 
 
 @post("/", summary="Make an empty session")
-async def create_session(mine: OwnedSessions, data: NewSession, body: bytes) -> Session:  # noqa: ARG001 - `data` makes the schema
+async def create_session(mine: Mine, data: JSONBody[NewSession], body: RawBody) -> Session:  # noqa: ARG001 - `data` makes the schema
     """A chat without a `sessionId` makes one by itself."""
     new = _strictly(body, NewSession)
     return await mine.create(
@@ -102,13 +118,13 @@ async def create_session(mine: OwnedSessions, data: NewSession, body: bytes) -> 
 
 
 @get("/{session_id:str}", summary="Read a session")
-async def read_session(mine: OwnedSessions, session_id: SessionId) -> Session:
+async def read_session(mine: Mine, session_id: SessionId) -> Session:
     """Its title, model, counts and times."""
     return await mine.read(session_key(session_id))
 
 
 @put("/{session_id:str}", summary="Change a session")
-async def update_session(mine: OwnedSessions, session_id: SessionId, data: SessionChanges, body: bytes) -> Session:  # noqa: ARG001 - `data` makes the schema
+async def update_session(mine: Mine, session_id: SessionId, data: JSONBody[SessionChanges], body: RawBody) -> Session:  # noqa: ARG001 - `data` makes the schema
     """Rename it, archive it, or set its model or metadata."""
     new = _strictly(body, SessionChanges)
     changes: dict[str, Any] = {}
@@ -124,16 +140,16 @@ async def update_session(mine: OwnedSessions, session_id: SessionId, data: Sessi
 
 
 @delete("/{session_id:str}", summary="Delete a session and its messages")
-async def delete_session(mine: OwnedSessions, session_id: SessionId) -> None:
+async def delete_session(mine: Mine, session_id: SessionId) -> None:
     """What is still being streamed into it is not stored any more."""
     await mine.delete(session_key(session_id))
 
 
 @get("/{session_id:str}/messages", summary="List a session's messages, oldest first")
 async def list_messages(
-    mine: OwnedSessions,
+    mine: Mine,
     session_id: SessionId,
-    limit: Annotated[int, Parameter(ge=1, le=MAX_PAGE)] = 100,
+    limit: Annotated[int, QueryParameter(ge=1, le=MAX_PAGE)] = 100,
     cursor: Cursor = None,
 ) -> MessagePage:
     """Every message, also of answers that broke: `status` says how each ended."""
@@ -142,12 +158,12 @@ async def list_messages(
 
 @get("/{session_id:str}/context", summary="Show what would go upstream before the next message")
 async def show_context(
-    mine: OwnedSessions,
+    mine: Mine,
     session_id: SessionId,
     max_tokens: Annotated[
         int | None,
-        Parameter(
-            query="maxTokens",
+        QueryParameter(
+            name="maxTokens",
             ge=1,
             le=MAX_CONTEXT_TOKENS,
             required=False,
@@ -176,21 +192,21 @@ async def show_context(
     responses={200: ResponseSpec(data_container=str, media_type="text/markdown", description="The file.")},
 )
 async def export_session(
-    mine: OwnedSessions,
+    mine: Mine,
     session_id: SessionId,
-    file_format: Annotated[Literal["md", "json"], Parameter(query="format")] = "md",
+    format: Annotated[Literal["md", "json"], QueryParameter()] = "md",  # noqa: A002 - the name of the parameter
 ) -> Stream:
     """As Markdown for people, or as JSON with everything that is known of each message."""
     key = session_key(session_id)
     session = await mine.read(key)
     first = await mine.messages(key, limit=session_export.PAGE)
     found = session_export.pages(mine, session, first)
-    is_json = file_format == "json"
+    is_json = format == "json"
     return Stream(
         session_export.as_json(session, found) if is_json else session_export.as_markdown(session, found),
-        media_type="application/json" if is_json else "text/markdown; charset=utf-8",
+        media_type="application/json" if is_json else "text/markdown",
         headers={
-            "content-disposition": f'attachment; filename="session-{key}.{file_format}"',
+            "content-disposition": f'attachment; filename="session-{key}.{format}"',
             "x-content-type-options": "nosniff",
         },
     )

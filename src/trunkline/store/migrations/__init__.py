@@ -1,0 +1,1 @@
+"""One alembic tree; each branch (`chat`, later `ledger`) has its own version table."""

@@ -1,0 +1,205 @@
+"""One user's sessions, as the routes use them: SQL in, values out. Every statement is bound to the owner."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import msgspec
+import sqlalchemy as sa
+
+from trunkline.store.conversation import (
+    MessagePage,
+    Session,
+    SessionCursor,
+    SessionPage,
+    StoredMessage,
+    read_position,
+    unknown_session,
+    write_position,
+)
+from trunkline.store.schema import last_active, messages, sessions
+from trunkline.store.turn_rows import owned, said
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from datetime import datetime
+    from uuid import UUID
+
+    from sqlalchemy.engine import RowMapping
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from trunkline.core.call import Message
+    from trunkline.store.db import Database
+
+T = TypeVar("T")
+
+_SESSION: Final = tuple(sessions.c[name] for name in Session.__struct_fields__)
+_MESSAGE: Final = tuple(messages.c[name] for name in StoredMessage.__struct_fields__)
+
+
+class OwnedSessions:
+    """The sessions of `user`. A session that is not theirs is not there: Problem NOT_FOUND.
+
+    `settled` returns when what is still to be written for a session is written, or has taken too long; `deleted`
+    is told of a session that is gone.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        user: str,
+        *,
+        now: Callable[[], datetime],
+        settled: Callable[[UUID], Awaitable[None]],
+        deleted: Callable[[UUID], None],
+    ) -> None:
+        self._database = database
+        self._user = user
+        self._now = now
+        self._settled = settled
+        self._deleted = deleted
+
+    async def page(
+        self, *, query: str | None = None, limit: int = 20, cursor: str | None = None, is_archived: bool = False
+    ) -> SessionPage:
+        """Sessions, the one active last first. `query` is looked for in titles and texts, whatever their case."""
+        after = SessionCursor.read(cursor) if cursor is not None else None
+        row = sessions.c
+        wanted = sa.select(*_SESSION).where(
+            row.user_id == self._user, row.deleted_at.is_(None), row.is_archived.is_(is_archived)
+        )
+        if after is not None:
+            wanted = wanted.where(sa.or_(last_active < after.at, sa.and_(last_active == after.at, row.id < after.id)))
+        if query:
+            text = messages.c
+            says = sa.exists().where(
+                text.session_id == row.id, text.user_id == self._user, text.content.icontains(query, autoescape=True)
+            )
+            wanted = wanted.where(sa.or_(row.title.icontains(query, autoescape=True), says))
+        wanted = wanted.order_by(last_active.desc(), row.id.desc()).limit(limit + 1)
+        found = await self._database.read(partial(_all, wanted))
+        page = [_session(each) for each in found[:limit]]
+        has_more = len(found) > limit
+        last = SessionCursor(page[-1].last_message_at or page[-1].created_at, page[-1].id) if has_more else None
+        return SessionPage(sessions=page, next_cursor=last.write() if last else None)
+
+    async def create(
+        self, key: UUID, *, title: str | None, model: str | None, metadata: dict[str, Any] | None
+    ) -> Session:
+        """Make an empty session."""
+        now = self._now()
+        session = Session(
+            id=key,
+            title=title,
+            model=model,
+            created_at=now,
+            updated_at=now,
+            last_message_at=None,
+            message_count=0,
+            is_archived=False,
+            metadata=metadata,
+        )
+        statement = sessions.insert().values(user_id=self._user, **msgspec.structs.asdict(session))
+        await self._database.write(partial(_changed, statement))
+        return session
+
+    async def read(self, key: UUID) -> Session:
+        """One session. Raises Problem NOT_FOUND."""
+        await self._settled(key)
+        return _only(await self._database.read(partial(_all, sa.select(*_SESSION).where(owned(self._user, key)))))
+
+    async def update(self, key: UUID, changes: dict[str, Any]) -> Session:
+        """Set these columns, and return the session as it is then. Raises Problem NOT_FOUND."""
+        statement = (
+            sessions.update()
+            .where(owned(self._user, key))
+            .values(updated_at=self._now(), **changes)
+            .returning(*_SESSION)
+        )
+        return _only(await self._database.write(partial(_all, statement)))
+
+    async def delete(self, key: UUID) -> None:
+        """Delete a session and its messages. Raises Problem NOT_FOUND.
+
+        A tombstone without content stays, so that nothing is written for it any more.
+        """
+
+        async def bury(connection: AsyncConnection) -> int:
+            gone = await _changed(
+                sessions.update()
+                .where(owned(self._user, key))
+                .values(
+                    deleted_at=self._now(),
+                    title=None,
+                    model=None,
+                    metadata=None,
+                    last_message_at=None,
+                    message_count=0,
+                    turn=None,
+                    turn_expires_at=None,
+                ),
+                connection,
+            )
+            if gone:
+                await connection.execute(
+                    messages.delete().where(messages.c.session_id == key, messages.c.user_id == self._user)
+                )
+            return gone
+
+        if not await self._database.write(bury):
+            raise unknown_session()
+        self._deleted(key)
+
+    async def messages(self, key: UUID, *, limit: int = 100, cursor: str | None = None) -> MessagePage:
+        """The messages of a session, oldest first. Raises Problem NOT_FOUND."""
+        after = read_position(cursor) if cursor is not None else 0
+        row = messages.c
+        wanted = (
+            sa.select(*_MESSAGE, row.position)
+            .where(row.session_id == key, row.user_id == self._user, row.position > after)
+            .order_by(row.position)
+            .limit(limit + 1)
+        )
+        found = await self._within(key, partial(_all, wanted))
+        return MessagePage(
+            messages=[_message(each) for each in found[:limit]],
+            next_cursor=write_position(found[limit - 1]["position"]) if len(found) > limit else None,
+        )
+
+    async def context(self, key: UUID) -> tuple[Message, ...]:
+        """What would go upstream before the next question, oldest first. Raises Problem NOT_FOUND."""
+        return await self._within(key, partial(said, user=self._user, session=key))
+
+    async def _within(self, key: UUID, step: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """Read something of a session, in one transaction with the look at whose it is."""
+        await self._settled(key)
+
+        async def look(connection: AsyncConnection) -> T:
+            if not await _all(sa.select(sessions.c.id).where(owned(self._user, key)), connection):
+                raise unknown_session()
+            return await step(connection)
+
+        return await self._database.read(look)
+
+
+async def _all(statement: sa.Executable, connection: AsyncConnection) -> list[RowMapping]:
+    return list((await connection.execute(statement)).mappings())
+
+
+async def _changed(statement: sa.UpdateBase, connection: AsyncConnection) -> int:
+    return (await connection.execute(statement)).rowcount
+
+
+def _only(found: list[RowMapping]) -> Session:
+    if not found:
+        raise unknown_session()
+    return _session(found[0])
+
+
+def _session(row: RowMapping) -> Session:
+    return Session(**{name: row[name] for name in Session.__struct_fields__})
+
+
+def _message(row: RowMapping) -> StoredMessage:
+    return StoredMessage(**{name: row[name] for name in StoredMessage.__struct_fields__})
