@@ -70,4 +70,4 @@ class Keys:
 
 def _digest(value: str) -> bytes:
     """Equal lengths, so that comparing takes the same time whatever was sent."""
-    return hashlib.sha256(value.encode("utf-8", "surrogateescape")).digest()
+    return hashlib.sha256(value.encode("utf-8", "surrogatepass")).digest()

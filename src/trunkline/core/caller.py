@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 import msgspec
 
 ANONYMOUS = "anonymous"
@@ -33,6 +35,9 @@ class Secret:
 
     def __bool__(self) -> bool:
         return bool(self._value)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Secret is neither pickled nor copied")
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):

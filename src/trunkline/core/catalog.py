@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
-class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
+class Timeouts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Every timer of one attempt, in seconds.
 
     `idle_bytes_s` and `idle_content_s` are the longest silence within a stream: of anything at all, and of
@@ -32,7 +33,7 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
     total_s: float = 3600.0
 
 
-class Quirks(msgspec.Struct, frozen=True, kw_only=True):
+class Quirks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where a provider differs from its dialect: data, so that no code compares a provider's name.
 
     `serves_any_model`: it aggregates; whatever slug it is asked for, it may serve. `stream_usage`: usage comes in
@@ -61,24 +62,33 @@ class Origin(msgspec.Struct, frozen=True):
 
 
 _DEFAULT_PORT = {"http": 80, "https": 443}
+_PRINTABLE = re.compile(r"[!-~]+")
+_HOST = re.compile(r"[a-z0-9._:%-]+")
 
 
 def split_base_url(url: str) -> tuple[Origin, str]:
     """An absolute http(s) URL -> (origin, path without a trailing slash). Raises ValueError, saying what is wrong."""
-    parts = urlsplit(url)
+    if _PRINTABLE.fullmatch(url) is None:
+        raise ValueError("must hold only ASCII characters and no spaces")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise ValueError("has a host or a port that is not one") from None
     if parts.scheme not in _DEFAULT_PORT:
         raise ValueError("must start with http:// or https://")
     if not parts.hostname:
         raise ValueError("has no host")
-    if parts.username or parts.password:
+    if "@" in parts.netloc:
         raise ValueError("must not hold a user name or password; give the key in its own variable")
     if parts.query or parts.fragment:
         raise ValueError("must not have a query or a fragment")
-    port = parts.port  # raises ValueError for a port out of range
+    if _HOST.fullmatch(parts.hostname) is None or port == 0:
+        raise ValueError("has a host or a port that is not one")
     return Origin(parts.scheme, parts.hostname, port or _DEFAULT_PORT[parts.scheme]), parts.path.rstrip("/")
 
 
-class Model(msgspec.Struct, frozen=True, kw_only=True):
+class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is known of a model. None means unknown; tokens."""
 
     id: str

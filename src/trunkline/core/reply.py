@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from trunkline.core.call import Opaque
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -17,6 +19,8 @@ class BlockKind(StrEnum):
     TEXT = "text"
     REASONING = "reasoning"
     REFUSAL = "refusal"
+    TOOL_CALL = "tool_call"
+    """Its text is the arguments: JSON as the model wrote it."""
 
 
 class FinishReason(StrEnum):
@@ -31,12 +35,14 @@ class FinishReason(StrEnum):
 class Usage(msgspec.Struct, frozen=True, kw_only=True, tag="usage"):
     """What an answer used, as the upstream counted it. None means unknown, 0 means zero.
 
-    `cost_nano` is the upstream's own price for it in nano-dollars. As an event it replaces the one before it.
+    `input_tokens` holds the cached ones, read or written, too; `output_tokens` the reasoning. `cost_nano` is the
+    upstream's own price for it in nano-dollars. As an event it replaces the one before it.
     """
 
     input_tokens: int | None = None
     output_tokens: int | None = None
     cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
     reasoning_tokens: int | None = None
     cost_nano: int | None = None
 
@@ -49,10 +55,12 @@ class Head(msgspec.Struct, frozen=True, kw_only=True, tag="head"):
 
 
 class Start(msgspec.Struct, frozen=True, tag="start"):
-    """Block `index` begins."""
+    """Block `index` begins. `id` and `name` are a tool call's."""
 
     index: int
     kind: BlockKind
+    id: str | None = None
+    name: str | None = None
 
 
 class Delta(msgspec.Struct, frozen=True, tag="delta"):
@@ -63,9 +71,10 @@ class Delta(msgspec.Struct, frozen=True, tag="delta"):
 
 
 class End(msgspec.Struct, frozen=True, tag="end"):
-    """Block `index` is whole."""
+    """Block `index` is whole. `opaque` is its provider's proof of it, known only now."""
 
     index: int
+    opaque: Opaque | None = None
 
 
 class Finish(msgspec.Struct, frozen=True, tag="finish"):
@@ -73,6 +82,7 @@ class Finish(msgspec.Struct, frozen=True, tag="finish"):
 
     reason: FinishReason
     native_reason: str | None = None
+    stop_sequence: str | None = None
 
 
 Event = Head | Start | Delta | End | Usage | Finish
@@ -83,6 +93,9 @@ class Block(msgspec.Struct, frozen=True):
 
     kind: BlockKind
     text: str
+    id: str | None = None
+    name: str | None = None
+    opaque: Opaque | None = None
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,32 +109,37 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def text(self) -> str:
         """What a reader sees: text and refusals, without reasoning."""
-        return "".join(block.text for block in self.blocks if block.kind is not BlockKind.REASONING)
+        seen = (BlockKind.TEXT, BlockKind.REFUSAL)
+        return "".join(block.text for block in self.blocks if block.kind in seen)
 
 
 def fold(events: Iterable[Event]) -> Reply:
     """The reply that these events tell. Blocks come in the order in which they began."""
     head = Head()
-    kinds: dict[int, BlockKind] = {}
+    begun: dict[int, Start] = {}
     texts: dict[int, list[str]] = {}
+    opaques: dict[int, Opaque | None] = {}
     usage: Usage | None = None
     finish: Finish | None = None
     for event in events:
         match event:
             case Delta(index=index, text=text):
                 texts[index].append(text)
-            case Start(index=index, kind=kind):
-                kinds[index] = kind
+            case Start(index=index):
+                begun[index] = event
                 texts[index] = []
-            case End():
-                pass
+            case End(index=index, opaque=opaque):
+                opaques[index] = opaque
             case Head():
                 head = event
             case Usage():
                 usage = event
             case Finish():
                 finish = event
-    blocks = tuple(Block(kind, "".join(texts[index])) for index, kind in kinds.items())
+    blocks = tuple(
+        Block(start.kind, "".join(texts[index]), start.id, start.name, opaques.get(index))
+        for index, start in begun.items()
+    )
     return Reply(head=head, blocks=blocks, usage=usage, finish=finish)
 
 
@@ -129,10 +147,10 @@ def unfold(reply: Reply) -> list[Event]:
     """The events that tell this reply, in normal form: one delta for each block that is not empty."""
     events: list[Event] = [reply.head]
     for index, block in enumerate(reply.blocks):
-        events.append(Start(index, block.kind))
+        events.append(Start(index, block.kind, block.id, block.name))
         if block.text:
             events.append(Delta(index, block.text))
-        events.append(End(index))
+        events.append(End(index, block.opaque))
     if reply.usage is not None:
         events.append(reply.usage)
     if reply.finish is not None:

@@ -66,8 +66,12 @@ class Attempter:
         timeouts = target.provider.timeouts
         total = exchange.started + timeouts.total_s
         deadline = min(get_running_loop().time() + timeouts.first_token_s, total)
+        call = exchange.call()
+        if exchange.turn is not None and target.model.context_tokens is not None:
+            # A session's earlier messages are ours to leave out; what the client itself sent is not.
+            call = call.trimmed_to(target.model.context_tokens)
         try:
-            return await self._until_content(exchange.call(), target, exchange.tally, deadline)
+            return await self._until_content(call, target, exchange.tally, deadline)
         except TimeoutError:
             label, model = target.provider.label, target.model.id
             message = f"{label} gave no first token for {model} within {timeouts.first_token_s:g} s. Try another model."
@@ -77,8 +81,6 @@ class Attempter:
 
     async def _until_content(self, call: Call, target: Target, tally: Tally, deadline: float) -> Attempt:
         egress = self._egresses[target.provider.dialect]
-        if target.model.context_tokens is not None:
-            call = call.trimmed_to(target.model.context_tokens)
         request = egress.write_call(call, target)
         clock = get_running_loop().time
         with ExitStack() as stack:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from trunkline.core.reply import BlockKind, Delta, Finish, Head, Start, Usage
+from trunkline.dialects.dialect import Opening
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -67,7 +68,7 @@ class Tally:
 
 @dataclass(slots=True, eq=False)
 class Exchange:
-    """One request on its walk. Times are the event loop's clock, in seconds."""
+    """One request on its walk. Times are the event loop's clock, in seconds; `created` is the wall's, whole seconds."""
 
     id: str
     route: str
@@ -77,6 +78,7 @@ class Exchange:
     caller: Caller
     catalog: Catalog
     started: float
+    created: int = 0
     turn: Turn | None = None
     """Written by the history step, where the request belongs to a session."""
     target: Target | None = None
@@ -86,6 +88,11 @@ class Exchange:
     """Written by each attempt as it begins."""
     interruption: Problem | None = None
     """Written by the edge before it cancels a request that must end although its client is still there."""
+
+    def opening(self) -> Opening:
+        """What the client is told of the answer before its first event."""
+        model = self.envelope.model or (self.target.name if self.target is not None else "")
+        return Opening(id=self.id, model=model, created=self.created, wants_usage=self.envelope.wants_usage)
 
     def call(self) -> Call:
         """The request, deep: read when an attempt must translate."""

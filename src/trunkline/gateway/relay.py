@@ -22,7 +22,7 @@ async def relay(exchange: Exchange, attempt: Attempt) -> AsyncGenerator[bytes]:
     """The client's bytes, as they come. Raises Problem when the answer breaks: nothing was lost silently."""
     assert exchange.tally is not None  # noqa: S101 - a committed attempt has one
     tally = exchange.tally
-    writer = exchange.ingress.writer()
+    writer = exchange.ingress.writer(exchange.opening())
     clock = get_running_loop().time
     timers = attempt.target.provider.timeouts
     total = exchange.started + timers.total_s

@@ -31,13 +31,13 @@ class Variable(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _port(value: str) -> int:
-    if not value.isascii() or not value.isdigit() or not 0 <= int(value[:9]) <= 65535:
+    if not re.fullmatch(r"[0-9]{1,5}", value) or int(value) > 65535:
         raise ValueError("must be a number from 0 (any free port) to 65535, such as 3001")
     return int(value)
 
 
 def _count(value: str) -> int:
-    if not value.isascii() or not value.isdigit() or not 1 <= int(value[:9]) <= 256:
+    if not re.fullmatch(r"[0-9]{1,3}", value) or not 1 <= int(value) <= 256:
         raise ValueError("must be a number from 1 to 256")
     return int(value)
 
