@@ -215,6 +215,23 @@ async def test_a_content_filter_is_an_error_event(router: Router, upstream: Scri
     answer.assert_one_terminal()
 
 
+@pytest.mark.parametrize(
+    "playing",
+    [
+        script.chat_stream(["Well, ", "no"], finish="content_filter"),
+        script.error_midstream(["Well, ", "no"], 502, "provider_unavailable"),
+    ],
+)
+async def test_what_came_in_one_piece_with_its_error_is_not_lost(
+    router: Router, upstream: ScriptedUpstream, playing: script.Script
+) -> None:
+    upstream.play(playing.but(body=(b"".join(playing.body),)))
+    answer = await chat(router)
+    assert (answer.status, answer.text) == (200, "Well, no")
+    assert answer.error is not None
+    answer.assert_one_terminal()
+
+
 async def test_length_is_a_clean_end(router: Router, upstream: ScriptedUpstream) -> None:
     upstream.play(script.chat_stream(["abc"], finish="length"))
     assert (await chat(router)).is_done

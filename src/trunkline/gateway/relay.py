@@ -6,11 +6,12 @@ from asyncio import get_running_loop
 from typing import TYPE_CHECKING, Final
 
 from trunkline.core.problem import Kind, Problem, Retry, Source
-from trunkline.gateway.attempt import read_events
+from trunkline.core.reply import Finish
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Iterator
 
+    from trunkline.core.reply import Event
     from trunkline.gateway.attempt import Attempt
     from trunkline.gateway.exchange import Exchange
 
@@ -22,27 +23,39 @@ async def relay(exchange: Exchange, attempt: Attempt) -> AsyncGenerator[bytes]:
     """The client's bytes, as they come. Raises Problem when the answer breaks: nothing was lost silently."""
     assert exchange.tally is not None  # noqa: S101 - a committed attempt has one
     tally = exchange.tally
-    writer = exchange.ingress.writer(exchange.opening())
     clock = get_running_loop().time
     timers = attempt.target.provider.timeouts
     total = exchange.started + timers.total_s
     content = clock() + timers.idle_content_s
-    if out := writer.write(attempt.first):
-        yield out
-    is_over = attempt.is_over
+    writer = exchange.ingress.writer(exchange.opening())
+    for batch in attempt.first:
+        for events in _finish_apart(batch.events):
+            if out := writer.write(events):
+                yield out
+    is_over = attempt.first[-1].is_over
     while not is_over:
         silence = clock() + timers.idle_bytes_s
-        deadline = min(silence, content, total)
         try:
-            events, is_over = await read_events(attempt.stream, attempt.framer, attempt.reader, deadline)
+            batch = await attempt.inbound.pull(min(silence, content, total))
         except TimeoutError:
             raise _timed_out(attempt, silence=silence, content=content, total=total) from None
+        is_over = batch.is_over
         now = clock()
-        if tally.add(events, now):
+        if tally.add(batch.events, now):
             content = now + timers.idle_content_s
-        if events and (out := writer.write(events)):
-            yield out
+        for events in _finish_apart(batch.events):
+            if out := writer.write(events):
+                yield out
     await _end_of_message(attempt)
+
+
+def _finish_apart(events: list[Event]) -> Iterator[list[Event]]:
+    """The events, the finish by itself: a client that is told of it as an error gets what came before all the same."""
+    if events and isinstance(events[-1], Finish):
+        yield events[:-1]
+        yield events[-1:]
+    else:
+        yield events
 
 
 def _timed_out(attempt: Attempt, *, silence: float, content: float, total: float) -> Problem:
@@ -61,7 +74,7 @@ async def _end_of_message(attempt: Attempt) -> None:
     """Read what follows the upstream's last word: usually just the end of the HTTP message."""
     deadline = get_running_loop().time() + END_OF_MESSAGE_S
     try:
-        while await attempt.stream.read(deadline):
+        while await attempt.inbound.stream.read(deadline):
             pass
     except (Problem, TimeoutError):
         return  # the answer is whole; only the connection cannot serve again
