@@ -88,6 +88,7 @@ class Application:
             bodies,
             self._running,
             StreamTimes(early_headers_s=server.early_headers_s, keep_alive_s=server.keep_alive_s),
+            now=time.time,
         )
         self._ops = Ops(
             clock=time.monotonic,
@@ -188,16 +189,20 @@ class Application:
         ops = self._ops
         api = Api(self._history, max_body_bytes=min(server.max_body_bytes, MAX_SESSION_BODY))
         page = asgi_handler(page_app(Path(str(resources.files("trunkline.web")))))
-        sessions = Route(
-            methods=GET | {"POST", "PUT", "DELETE"}, access=Access.CALLER, handler=asgi_handler(api.sessions)
-        )
+        sessions = Route(methods=GET | POST, access=Access.CALLER, handler=asgi_handler(api.sessions))
+        session = Route(methods=GET | {"PUT", "DELETE"}, access=Access.CALLER, handler=asgi_handler(api.sessions))
         exact = {
             "/api/chat": Route(
-                methods=POST, access=Access.CALLER, handler=answer_chat, write_problem=chat.write_problem
+                methods=POST,
+                access=Access.CALLER,
+                handler=answer_chat,
+                write_problem=chat.write_problem,
+                errors_stream=True,
             ),
             "/health": public(ops.health),
             "/livez": public(ops.live),
             "/readyz": public(ops.ready),
+            "/api/chat/sessions": sessions,
             "/metrics": Route(methods=GET, access=Access.ADMIN, handler=ops.metrics, is_quiet=True),
             "/auth/login": Route(methods=POST, access=Access.PUBLIC, handler=ops.log_in),
             "/openapi.json": public(api.document),
@@ -205,7 +210,7 @@ class Application:
             "/": public(page),
             "/favicon.svg": public(page),
         }
-        return exact, {"/api/chat/sessions/": sessions, "/assets/": public(page)}
+        return exact, {"/api/chat/sessions/": session, "/assets/": public(page)}
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         """For ASGI servers that have no supervisor of ours around them."""

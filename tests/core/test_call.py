@@ -2,10 +2,29 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trunkline.core.call import MESSAGE_OVERHEAD_TOKENS, Call, Message, Role, Text
+from trunkline.core.call import (
+    MEDIA_TOKENS,
+    MESSAGE_OVERHEAD_TOKENS,
+    Audio,
+    Call,
+    Document,
+    Image,
+    Inline,
+    Message,
+    Part,
+    Reasoning,
+    Refusal,
+    Role,
+    Stored,
+    Text,
+    ToolCall,
+    ToolResult,
+    Url,
+)
 
 MESSAGES = st.lists(
     st.builds(
@@ -94,7 +113,29 @@ def test_earlier_messages_go_in_front() -> None:
     assert call.preceded_by(()) == call
 
 
-def test_a_message_is_measured_in_bytes_of_all_its_parts() -> None:
-    assert Message(Role.USER, ()).estimated_tokens() == MESSAGE_OVERHEAD_TOKENS
-    assert Message(Role.USER, (Text("漢字"), Text("ab"))).estimated_tokens() == 2 + MESSAGE_OVERHEAD_TOKENS
-    assert Message(Role.USER, (Text("漢字"), Text("ab"))).text == "漢字ab"
+@pytest.mark.parametrize(
+    ("parts", "tokens"),
+    [
+        ((), 0),
+        ((Text("漢字"), Text("ab")), 2),
+        ((Refusal("no!!"), Reasoning("hm, hm, "), ToolCall("call_1", "look", '{"at":1}')), 5),
+        ((Image(Url("https://x.test/" + "y" * 500)),), MEDIA_TOKENS),
+        ((Document(Inline("application/pdf", "x" * 5000)), Audio("x" * 5000, "wav")), 2 * MEDIA_TOKENS),
+        ((ToolResult("call_1", (Text("seen"), Image(Stored("file_1")))),), 1 + MEDIA_TOKENS),
+    ],
+)
+def test_a_message_is_measured_in_bytes_of_words_and_by_the_piece_of_media(
+    parts: tuple[Part, ...], tokens: int
+) -> None:
+    assert Message(Role.USER, parts).estimated_tokens() == tokens + MESSAGE_OVERHEAD_TOKENS
+
+
+def test_the_text_of_a_message_is_what_it_says_and_not_what_was_thought_or_called() -> None:
+    parts = (Reasoning("hm"), Text("yes, "), ToolCall("1", "look", "{}"), Refusal("but no"), Image(Url("https://x")))
+    assert Message(Role.ASSISTANT, parts).text == "yes, but no"
+
+
+def test_the_parts_of_a_call_are_told_with_those_inside_tool_results() -> None:
+    result = ToolResult("1", (Text("a"), Text("b")))
+    messages = (Message(Role.USER, (Text("q"),)), Message(Role.TOOL, (result,)))
+    assert list(Call(messages=messages).parts()) == [Text("q"), result, Text("a"), Text("b")]

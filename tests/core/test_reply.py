@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trunkline.core.call import Opaque
 from trunkline.core.reply import (
     Block,
     BlockKind,
@@ -23,10 +24,12 @@ from trunkline.core.reply import (
 
 COUNT = st.none() | st.integers(min_value=0, max_value=10**9)
 NAME = st.none() | st.text(max_size=5)
+OPAQUE = st.none() | st.builds(Opaque, st.sampled_from(["a", "b"]), st.binary(max_size=5))
+BLOCKS = st.builds(Block, st.sampled_from(BlockKind), st.text(max_size=20), NAME, NAME, OPAQUE)
 REPLIES = st.builds(
     Reply,
     head=st.builds(Head, id=NAME, model=NAME),
-    blocks=st.lists(st.builds(Block, st.sampled_from(BlockKind), st.text(max_size=20)), max_size=5).map(tuple),
+    blocks=st.lists(BLOCKS, max_size=5).map(tuple),
     usage=st.none() | st.builds(Usage, input_tokens=COUNT, output_tokens=COUNT, cached_tokens=COUNT, cost_nano=COUNT),
     finish=st.none() | st.builds(Finish, st.sampled_from(FinishReason), NAME),
 )
@@ -93,5 +96,10 @@ def test_unknown_and_zero_are_not_the_same() -> None:
 
 
 def test_the_text_of_a_reply_is_what_a_reader_sees() -> None:
-    blocks = (Block(BlockKind.REASONING, "hm"), Block(BlockKind.TEXT, "yes"), Block(BlockKind.REFUSAL, "no"))
+    blocks = (
+        Block(BlockKind.REASONING, "hm"),
+        Block(BlockKind.TEXT, "yes"),
+        Block(BlockKind.TOOL_CALL, "{}", "call_1", "look"),
+        Block(BlockKind.REFUSAL, "no"),
+    )
     assert Reply(blocks=blocks).text == "yesno"

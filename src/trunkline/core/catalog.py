@@ -22,7 +22,8 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Every timer of one attempt, in seconds.
 
     `idle_bytes_s` and `idle_content_s` are the longest silence within a stream: of anything at all, and of
-    content (a keep-alive resets only the first). `total_s` covers the request from its arrival.
+    content (a keep-alive resets only the first). `total_s` covers a streaming request from its arrival, `whole_s`
+    one that does not stream.
     """
 
     connect_s: float = 5.0
@@ -31,6 +32,7 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     idle_bytes_s: float = 60.0
     idle_content_s: float = 300.0
     total_s: float = 3600.0
+    whole_s: float = 600.0
 
 
 class Quirks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

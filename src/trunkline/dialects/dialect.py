@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
@@ -15,8 +15,12 @@ if TYPE_CHECKING:
     from trunkline.core.call import Call, Envelope
     from trunkline.core.catalog import Target
     from trunkline.core.problem import Problem
-    from trunkline.core.reply import Event
+    from trunkline.core.reply import Event, Reply
     from trunkline.dialects.sse import Frame
+
+
+MAX_TOP_LEVEL_KEYS: Final = 1000
+"""No dialect has a tenth of these; a million of them would hold up everybody else."""
 
 
 class _Key:
@@ -28,11 +32,17 @@ class _Key:
         self.name = name
 
 
-def _key(_: type, name: Any) -> _Key:
-    return _Key(name)
+class _Keys:
+    """The keys of one body, in the order in which the decoder meets them."""
 
+    def __init__(self) -> None:
+        self.names: list[str] = []
 
-_TOP_LEVEL = msgspec.json.Decoder(dict[_Key, msgspec.Raw], dec_hook=_key)
+    def meet(self, _: type, name: Any) -> _Key:
+        if len(self.names) == MAX_TOP_LEVEL_KEYS:
+            raise invalid(f"The body has more than {MAX_TOP_LEVEL_KEYS:,} keys.")
+        self.names.append(name)
+        return _Key(name)
 
 
 def top_level(body: bytes) -> dict[str, msgspec.Raw]:
@@ -45,12 +55,15 @@ def top_level(body: bytes) -> dict[str, msgspec.Raw]:
         body.decode()
     except UnicodeDecodeError as error:
         raise invalid(f"The body is not valid UTF-8 (byte {error.start}).") from None
+    met = _Keys()
     try:
-        pairs = _TOP_LEVEL.decode(body)
+        pairs = msgspec.json.Decoder(dict[_Key, msgspec.Raw], dec_hook=met.meet).decode(body)
     except msgspec.ValidationError:
         raise invalid("The body must be a JSON object.") from None
     except msgspec.DecodeError as error:
-        raise invalid(f"The body is not valid JSON: {error}.") from None
+        last = met.names[-1][:100] if met.names else None
+        where = f" at or after `{last}`" if last else ""
+        raise invalid(f"The body is not valid JSON{where}: {error}.", param=last) from None
     except RecursionError:
         raise invalid("The body is nested too deeply.") from None
     keys: dict[str, msgspec.Raw] = {}
@@ -64,7 +77,8 @@ def top_level(body: bytes) -> dict[str, msgspec.Raw]:
 class WireRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A request as it goes onto the wire. `path` is absolute; Host, Content-Length and Connection are the client's.
 
-    `allow_private`: the operator wrote this very address, so it may be a loopback or private one.
+    `allow_private`: the operator wrote this very address, so it may be a loopback or private one. `dropped` names
+    what the client asked for and this target cannot be told.
     """
 
     method: str
@@ -73,6 +87,7 @@ class WireRequest(msgspec.Struct, frozen=True, kw_only=True):
     headers: tuple[tuple[str, str], ...]
     body: bytes = b""
     allow_private: bool = False
+    dropped: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         url = f"{self.origin.scheme}://{self.origin.authority}{self.path}"
@@ -104,6 +119,30 @@ class EventReader(Protocol):
         ...
 
 
+class Opening(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of an answer before its first event.
+
+    `id` is the request's, `model` the client's name for the model, `created` the wall time in whole seconds.
+    """
+
+    id: str
+    model: str
+    created: int
+    wants_usage: bool = False
+
+
+class Forwarder(Protocol):
+    """Upstream frames -> the client's bytes, where both speak the same dialect. One for each stream."""
+
+    def forward(self, frame: Frame) -> bytes:
+        """The frame as it goes on, its payload untouched; empty for what clients of this dialect must not see."""
+        ...
+
+    def close(self) -> bytes:
+        """The answer has come to its finish: what the client still has to see, such as a sentinel held back."""
+        ...
+
+
 class EventWriter(Protocol):
     """Events -> the client's bytes. One for each stream."""
 
@@ -130,12 +169,24 @@ class Ingress(Protocol):
         """The whole request. Raises Problem INVALID_REQUEST naming the field."""
         ...
 
-    def writer(self) -> EventWriter:
+    def writer(self, opening: Opening) -> EventWriter:
         """A writer for one stream."""
         ...
 
     def write_problem(self, problem: Problem, *, as_json: bool = False) -> bytes:
         """The problem as the last event of a stream, or as a JSON body."""
+        ...
+
+
+class WholeIngress(Ingress, Protocol):
+    """An ingress whose dialect upstreams speak, too: clients may want whole answers, and frames may pass through."""
+
+    def write_reply(self, reply: Reply, opening: Opening) -> bytes:
+        """A whole answer as a JSON body."""
+        ...
+
+    def forwarder(self, opening: Opening) -> Forwarder:
+        """What passes an upstream's frames on, for one stream."""
         ...
 
 
@@ -148,6 +199,17 @@ class Egress(Protocol):
         """The request for this target. Raises Problem where the target cannot take an explicit value."""
         ...
 
+    def splice(self, body: bytes, envelope: Envelope, target: Target) -> WireRequest:
+        """The client's own body, which is of this dialect, with the target's model and what metering needs in it.
+
+        Everything else goes on as the bytes that came.
+        """
+        ...
+
+    def read_reply(self, body: bytes, target: Target) -> Reply:
+        """A whole answer. Raises Problem for an error inside it and for what is no answer."""
+        ...
+
     def reader(self, target: Target) -> EventReader:
         """A reader for one stream of this target."""
         ...
@@ -155,3 +217,18 @@ class Egress(Protocol):
     def read_problem(self, target: Target, status: int, headers: Mapping[str, str], body: bytes) -> Problem:
         """What an answer that is no answer means: who is at fault, and whether to try again."""
         ...
+
+
+def splice(body: bytes, changes: Mapping[str, bytes | None]) -> bytes:
+    """A JSON object with these top-level keys set to these raw values, or taken out (None); the rest as it came.
+
+    New keys go to the end, in order. Raises Problem INVALID_REQUEST as `top_level` does.
+    """
+    keys = dict(top_level(body))
+    pieces: list[bytes] = []
+    for name, raw in keys.items():
+        value = changes[name] if name in changes else bytes(raw)
+        if value is not None:
+            pieces.append(msgspec.json.encode(name) + b":" + value)
+    pieces += [msgspec.json.encode(n) + b":" + v for n, v in changes.items() if n not in keys and v is not None]
+    return b"{" + b",".join(pieces) + b"}"

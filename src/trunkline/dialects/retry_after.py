@@ -20,19 +20,24 @@ def read_retry_after(headers: Mapping[str, str]) -> float | None:
     """
     milliseconds = _number(headers.get("retry-after-ms"))
     if milliseconds is not None:
-        return min(milliseconds / 1000, MAX_RETRY_AFTER_S)
+        return clamp(milliseconds / 1000)
     value = headers.get("retry-after")
     if value is None:
         return None
     seconds = _number(value)
     if seconds is not None:
-        return min(seconds, MAX_RETRY_AFTER_S)
+        return clamp(seconds)
     try:
         until = parsedate_to_datetime(value)
         now = parsedate_to_datetime(headers["date"])
-        return min(max(0.0, (until - now).total_seconds()), MAX_RETRY_AFTER_S)
+        return clamp((until - now).total_seconds())
     except (KeyError, ValueError, TypeError, OverflowError):
         return None
+
+
+def clamp(seconds: float) -> float:
+    """From 0 to a day."""
+    return min(max(0.0, seconds), MAX_RETRY_AFTER_S)
 
 
 def _number(value: str | None) -> float | None:

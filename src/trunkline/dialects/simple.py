@@ -6,7 +6,6 @@ one terminal, `data: [DONE]` or `data: {"error":"...","type":"..."}`.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -19,6 +18,8 @@ from trunkline.dialects.dialect import top_level
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from trunkline.dialects.dialect import Opening
 
 DEFAULT_TEMPERATURE: Final = 0.7
 DEFAULT_MAX_TOKENS: Final = 10_000
@@ -83,7 +84,8 @@ def _value(keys: Mapping[str, msgspec.Raw], name: str) -> object:
     try:
         return msgspec.json.decode(raw)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        raise invalid(f"`{name}` is not valid JSON.", param=name) from None
+        # `top_level` has seen that it is JSON, so it is a number with too many digits or too large an exponent.
+        raise invalid(f"`{name}` is out of range.", param=name) from None
 
 
 def _message(keys: Mapping[str, msgspec.Raw]) -> str:
@@ -105,7 +107,7 @@ def _temperature(keys: Mapping[str, msgspec.Raw]) -> float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise invalid("`temperature` must be a number.", param="temperature")
-    if not (math.isfinite(value) and 0 <= value <= MAX_TEMPERATURE):
+    if not 0 <= value <= MAX_TEMPERATURE:
         raise invalid("`temperature` must be from 0 to 2.", param="temperature")
     return float(value)
 
@@ -133,7 +135,7 @@ def _name(keys: Mapping[str, msgspec.Raw], name: str) -> str | None:
 
 
 class Writer:
-    """Events -> the seed's stream. Reasoning has no word here; a refusal is what the model says to the reader."""
+    """Events -> the seed's stream. Reasoning and tool calls have no word here; a refusal is what a reader sees."""
 
     def __init__(self) -> None:
         self._hidden: set[int] = set()
@@ -146,7 +148,7 @@ class Writer:
                 case Delta(index=index, text=text):
                     if text and index not in self._hidden:
                         out += sse.event(msgspec.json.encode({"content": text}))
-                case Start(index=index, kind=BlockKind.REASONING):
+                case Start(index=index, kind=BlockKind.REASONING | BlockKind.TOOL_CALL):
                     self._hidden.add(index)
                 case Finish(reason=FinishReason.CONTENT_FILTER):
                     raise Problem(
@@ -194,8 +196,9 @@ class Simple:
             defaulted=frozenset(defaulted),
         )
 
-    def writer(self) -> Writer:
-        """A writer for one stream."""
+    def writer(self, opening: Opening | None = None) -> Writer:
+        """A writer for one stream; nothing of an opening is told in this dialect."""
+        del opening
         return Writer()
 
     def write_problem(self, problem: Problem, *, as_json: bool = False) -> bytes:

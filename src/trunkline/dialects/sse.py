@@ -5,6 +5,7 @@ Source: https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-a
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 import msgspec
@@ -20,6 +21,7 @@ DONE: Final = b"data: [DONE]\n\n"
 """The sentinel that ends a stream in OpenAI's chat dialect and in the seed's."""
 
 _BOM: Final = b"\xef\xbb\xbf"
+_LINE_END: Final = re.compile(rb"[\r\n]")
 
 
 class Frame(msgspec.Struct, frozen=True):
@@ -39,6 +41,7 @@ class Framer:
 
     A line is decoded by nobody here, so a character that the network cut in two is whole again in its frame.
     An event that is not closed by a blank line at the end of the stream is dropped, as the specification says.
+    `limit` bounds, in bytes, the lines of one event with their ends, and any other single line.
     """
 
     def __init__(self, limit: int = 16 * 1024 * 1024) -> None:
@@ -65,6 +68,7 @@ class Framer:
         start = 0
         has_cr = rest.find(b"\r", self._scanned) >= 0
         while (end := self._line_end(rest, max(start, self._scanned), has_cr=has_cr)) >= 0:
+            self._check(end - start)
             self._line(bytes(rest[start:end]), frames)
             start = end + 1
             if rest[end] == 0x0D:
@@ -75,22 +79,25 @@ class Framer:
             self._scanned = start
         del rest[:start]
         self._scanned = len(rest)
-        if self._size + len(rest) > self._limit:
+        self._check(len(rest))
+        return frames
+
+    def _check(self, line: int) -> None:
+        """Whether a line of this length still fits into its event."""
+        if self._size + line > self._limit:
             raise Problem(
                 Kind.UPSTREAM_INVALID,
                 f"The provider sent an event over the limit of {self._limit // 1024} KiB.",
                 source=Source.UPSTREAM,
                 retry=Retry.ELSEWHERE,
             )
-        return frames
 
     @staticmethod
     def _line_end(rest: bytearray, start: int, *, has_cr: bool) -> int:
-        lf = rest.find(b"\n", start)
         if not has_cr:
-            return lf
-        cr = rest.find(b"\r", start, lf if lf >= 0 else len(rest))
-        return cr if cr >= 0 else lf
+            return rest.find(b"\n", start)
+        found = _LINE_END.search(rest, start)
+        return found.start() if found else -1
 
     def _without_bom(self, chunk: bytes) -> bytes:
         """The start of the stream, less a byte order mark, which may itself come in pieces."""
@@ -112,12 +119,11 @@ class Framer:
                 self._size = 0
             self._event = None
             return
-        name, colon, value = line.partition(b":")
-        if colon and value[:1] == b" ":
-            value = value[1:]
+        name = line.partition(b":")[0]
+        value = line[len(name) + (2 if line.startswith(b": ", len(name)) else 1) :]
         if name == b"data":
             self._data.append(value)
-            self._size += len(value)
+            self._size += len(line) + 1
         elif name == b"event":
-            self._event = value
+            self._event = value or None
         # Comments (an empty name), `id`, `retry` and unknown fields mean nothing between servers.

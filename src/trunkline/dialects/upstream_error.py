@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from trunkline.core.problem import Kind, Problem, Retry, Source
-from trunkline.dialects.retry_after import read_retry_after
+from trunkline.dialects.retry_after import clamp, read_retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,15 +19,31 @@ if TYPE_CHECKING:
     from trunkline.core.catalog import Target
 
 MAX_UPSTREAM_WORDS: Final = 300
+MAX_READ_WORDS: Final = 4096
+"""Characters of an upstream's message that are looked at; the masks run over no more."""
 
-_SECRET_SHAPED = re.compile(r"\b(?:sk|gsk|xai|pk|rk|key|org|proj|tl)[-_][\w*-]{6,}", re.ASCII)
+_SECRET_SHAPED = re.compile(
+    r"\b(?:sk|gsk|xai|pk|rk|key|org|proj|tl)[-_][\w*-]{6,}"  # keys with the field's usual prefixes, also half masked
+    r"|\b(?:AIza|AKIA|ASIA|eyJ|ghp_|hf_|r8_)[\w.-]{8,}"  # Google, AWS, a signed token, GitHub, Hugging Face, Replicate
+    r"|\bBearer +\S+"
+    r"|(?<=://)[^\s/@]+@"  # the user and password of an address
+    r"|(?<=[?&]key=)[^\s&]+"
+    r"|\b(?=[A-Za-z]*[0-9])(?=[0-9]*[A-Za-z])[A-Za-z0-9]{32,}",  # long, letters and digits: nobody's words
+    re.ASCII,
+)
 
-_WORD = re.compile(r"[a-z0-9_.-]{1,60}")
-"""What a provider's error type looks like. Anything else stays out of the log."""
+_WORD = re.compile(r"[a-z_]{1,60}")
+"""What a provider's error type looks like, and a key does not. Anything else stays out of the log."""
+
+_STATUS = re.compile(r"[45][0-9]{2}")
 
 
 class _Metadata(msgspec.Struct):
     error_type: str | None = None
+
+
+class _Availability(msgspec.Struct):
+    retry_after: float | None = None
 
 
 class UpstreamError(msgspec.Struct):
@@ -39,6 +55,10 @@ class UpstreamError(msgspec.Struct):
     error_type: str | None = None
     http_status: int | None = None
     metadata: _Metadata | None = None
+    availability: _Availability | None = None
+
+
+_FIELDS: Final = msgspec.structs.fields(UpstreamError)
 
 
 class _ErrorBody(msgspec.Struct):
@@ -61,9 +81,16 @@ def read_error(error: object) -> UpstreamError:
     if isinstance(error, str):
         return UpstreamError(message=error)
     try:
-        return msgspec.convert(error, UpstreamError)
+        said = msgspec.convert(error, dict[str, Any])
     except msgspec.ValidationError:
         return UpstreamError()
+    read: dict[str, Any] = {}
+    for field in _FIELDS:
+        try:
+            read[field.name] = msgspec.convert(said.get(field.name), field.type)
+        except msgspec.ValidationError:
+            continue  # one odd field does not hide the others
+    return UpstreamError(**read)
 
 
 def invalid_answer(target: Target, detail: str) -> Problem:
@@ -92,6 +119,8 @@ _TYPE_STATUS: Final[Mapping[str, int]] = {
     "authentication_error": 401,
     "invalid_api_key": 401,
     "permission_denied": 403,
+    "permission_error": 403,
+    "billing_error": 402,
     "payment_required": 402,
     "insufficient_quota": 402,
     "rate_limit_exceeded": 429,
@@ -102,15 +131,25 @@ _TYPE_STATUS: Final[Mapping[str, int]] = {
     "invalid_request": 400,
     "invalid_request_error": 400,
     "invalid_prompt": 400,
+    "invalid_image": 400,
+    "image_too_large": 400,
+    "image_too_small": 400,
+    "unsupported_image_format": 400,
+    "image_not_found": 400,
+    "image_download_failed": 400,
+    "precondition_failed": 412,
     "not_found": 404,
+    "not_found_error": 404,
     "model_not_found": 404,
     "payload_too_large": 413,
+    "request_too_large": 413,
     "unprocessable": 422,
     "server": 500,
     "server_error": 500,
     "timeout": 504,
+    "timeout_error": 504,
 }
-"""What an error inside a 200 would have been as a status: OpenRouter's `error_type`s, OpenAI's types and codes."""
+"""What an error inside a 200 would have been as a status: the types of OpenRouter, OpenAI and Anthropic."""
 
 
 def _effective_status(status: int, error: UpstreamError) -> int:
@@ -124,7 +163,7 @@ def _effective_status(status: int, error: UpstreamError) -> int:
     for word in _words(error):
         if word in _TYPE_STATUS:
             return _TYPE_STATUS[word]
-        if word.isdigit() and 400 <= int(word[:9]) <= 599:
+        if _STATUS.fullmatch(word):
             return int(word)
     return 500
 
@@ -210,20 +249,32 @@ def classify(target: Target, http_status: int, headers: Mapping[str, str], error
         message,
         source=source,
         retry=retry,
-        retry_after_s=read_retry_after(headers),
+        retry_after_s=_retry_after(headers, error),
         upstream_status=http_status,
         detail=detail,
     )
 
 
+def _retry_after(headers: Mapping[str, str], error: UpstreamError) -> float | None:
+    seconds = read_retry_after(headers)
+    if seconds is not None or error.availability is None or error.availability.retry_after is None:
+        return seconds
+    return clamp(error.availability.retry_after)
+
+
 def _said(error: UpstreamError, target: Target) -> str:
     """The provider's own sentence, for a caller who has something to mend: short, one line, no secret in it."""
-    if not error.message:
-        return ""
-    words = " ".join(error.message.split())
-    if target.provider.credential is not None:
-        words = words.replace(target.provider.credential.reveal(), "***")
-    words = "".join(character for character in _SECRET_SHAPED.sub("***", words) if character.isprintable())
+    words = error.message or ""
+    if len(words) > MAX_READ_WORDS:
+        words = words[:MAX_READ_WORDS].rpartition(" ")[0]  # less the last word: a half secret would pass the masks
+    words = "".join(character for character in words if character.isprintable() or character.isspace())
+    words = _masked(" ".join(words.split()), target)
     if len(words) > MAX_UPSTREAM_WORDS:
         words = words[:MAX_UPSTREAM_WORDS] + "..."
-    return f" It says: {words}"
+    return f" It says: {words}" if words else ""
+
+
+def _masked(words: str, target: Target) -> str:
+    if target.provider.credential is not None:
+        words = words.replace(target.provider.credential.reveal(), "***")
+    return _SECRET_SHAPED.sub("***", words)

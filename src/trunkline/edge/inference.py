@@ -60,11 +60,19 @@ SHUTTING_DOWN = Problem(
 
 
 class Inference:
-    """Answers completion requests: one instance for all ingresses."""
+    """Answers completion requests: one instance for all ingresses. `now` gives the wall time in seconds."""
 
     def __init__(
-        self, gateway: Gateway, catalog: Callable[[], Catalog], bodies: Bodies, running: Running, times: StreamTimes
+        self,
+        gateway: Gateway,
+        catalog: Callable[[], Catalog],
+        bodies: Bodies,
+        running: Running,
+        times: StreamTimes,
+        *,
+        now: Callable[[], float],
     ) -> None:
+        self._now = now
         self._gateway = gateway
         self._catalog = catalog
         self._bodies = bodies
@@ -86,6 +94,7 @@ class Inference:
                 caller=caller,
                 catalog=self._catalog(),
                 started=request.started,
+                created=int(self._now()),
             )
             request.is_recorded = True
             await self._watched(exchange, receive, answer)
@@ -96,7 +105,10 @@ class Inference:
         watch = _Watch(receive, task)
         self._running.enter(exchange, task)
         try:
-            await self._stream(exchange, answer)
+            if exchange.envelope.stream:
+                await self._stream(exchange, answer)
+            else:
+                await self._whole(exchange, answer)
         except asyncio.CancelledError:
             if not watch.client_left:
                 raise
@@ -104,6 +116,11 @@ class Inference:
         finally:
             self._running.leave(exchange)
             watch.close()
+
+    async def _whole(self, exchange: Exchange, answer: Answer) -> None:
+        async with self._gateway.open(exchange) as chunks:
+            body = b"".join([chunk async for chunk in chunks])
+        await answer.whole(200, body, b"application/json", *reply_headers(exchange))
 
     async def _stream(self, exchange: Exchange, answer: Answer) -> None:
         stream = EventStream(
@@ -159,4 +176,6 @@ def reply_headers(exchange: Exchange) -> list[tuple[bytes, bytes]]:
         headers.append((b"x-trunkline-provider", exchange.target.provider.name.encode("ascii", "replace")))
         headers.append((b"x-trunkline-model", exchange.target.model.id.encode("ascii", "replace")))
         headers.append((b"x-trunkline-attempts", str(exchange.attempts).encode()))
+    if exchange.dropped:
+        headers.append((b"x-trunkline-dropped", ", ".join(exchange.dropped).encode("ascii", "replace")))
     return headers

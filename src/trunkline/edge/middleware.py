@@ -65,14 +65,16 @@ class ProblemWriter(Protocol):
 class Route(msgspec.Struct, frozen=True, kw_only=True):
     """A route: its methods, who may use it, and what answers.
 
-    `write_problem` is set where errors have a form of their own; elsewhere they are JSON. `is_quiet` keeps it out
-    of the log at its default level.
+    `write_problem` is set where errors have a form of their own; elsewhere they are the seed's, in JSON.
+    `errors_stream`: an error is an event, unless the client accepts JSON alone. `is_quiet` keeps the route out of
+    the log at its default level.
     """
 
     methods: frozenset[str]
     access: Access
     handler: Handler
     write_problem: ProblemWriter | None = None
+    errors_stream: bool = False
     is_quiet: bool = False
 
 
@@ -123,7 +125,8 @@ class Front:
         """Answer one HTTP request, whatever happens."""
         request = Request(scope, asyncio.get_running_loop().time())
         answer = Answer(send)
-        answer.headers.append((b"x-request-id", request.id.encode()))
+        # Anthropic's clients read the second name.
+        answer.headers += ((b"x-request-id", request.id.encode()), (b"request-id", request.id.encode()))
         route, name = self._find(request.path)
         try:
             await self._answer(request, route, receive, answer)
@@ -235,7 +238,7 @@ class Front:
         write = self._write_problem
         as_json = True
         if route is not None and route.write_problem is not None:
-            write, as_json = route.write_problem, request.wants_json
+            write, as_json = route.write_problem, request.wants_json or not route.errors_stream
         headers: list[tuple[bytes, bytes]] = [(b"cache-control", b"no-store")]
         if problem.retry_after_s is not None:
             headers.append((b"retry-after", str(max(1, round(problem.retry_after_s))).encode()))

@@ -5,10 +5,12 @@ from __future__ import annotations
 from asyncio import get_running_loop
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Self, cast
 
 from trunkline.core.problem import Kind, Problem, Retry, Source
+from trunkline.core.reply import unfold
 from trunkline.dialects import sse
+from trunkline.dialects.upstream_error import invalid_answer
 from trunkline.gateway.exchange import Tally
 from trunkline.gateway.inbound import Batch, Inbound
 
@@ -17,11 +19,12 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from trunkline.core.catalog import Target
-    from trunkline.dialects.dialect import Egress, WireRequest
+    from trunkline.dialects.dialect import Egress, WholeIngress, WireRequest
     from trunkline.gateway.exchange import Exchange
     from trunkline.upstream.client import Client, WireStream
 
 MAX_ERROR_BODY: Final = 64 * 1024
+JSON: Final = "application/json"
 
 
 @dataclass(slots=True)
@@ -46,41 +49,62 @@ class Attempt:
         self.inbound.stream.close()
 
 
+@dataclass(slots=True)
+class Whole:
+    """A whole answer, read: the client's bytes. There is nothing to leave open."""
+
+    target: Target
+    body: bytes
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+
 class Attempter:
     """Makes attempts: how to reach an upstream, and the bounds of what is read from it."""
 
-    def __init__(self, client: Client, egresses: Mapping[str, Egress], *, max_event_bytes: int) -> None:
+    def __init__(
+        self, client: Client, egresses: Mapping[str, Egress], *, max_event_bytes: int, max_whole_bytes: int = 32 << 20
+    ) -> None:
         self._client = client
         self._egresses = egresses
         self._max_event_bytes = max_event_bytes
+        self._max_whole_bytes = max_whole_bytes
 
-    async def attempt(self, exchange: Exchange, target: Target, *, keeps_text: bool) -> Attempt:
+    async def attempt(self, exchange: Exchange, target: Target, *, keeps_text: bool) -> Attempt | Whole:
         """Ask this target. Raises Problem, whose `retry` says whether another one could do better."""
         exchange.target = target
         exchange.attempts += 1
         exchange.tally = Tally(keeps_text=keeps_text, commits_on_reasoning=exchange.ingress.commits_on_reasoning)
         timeouts = target.provider.timeouts
-        total = exchange.started + timeouts.total_s
-        deadline = min(get_running_loop().time() + timeouts.first_token_s, total)
-        egress = self._egresses[target.provider.dialect]
+        streams = exchange.envelope.stream
+        total_s = timeouts.total_s if streams else timeouts.whole_s
+        total = exchange.started + total_s
+        first = get_running_loop().time() + timeouts.first_token_s if streams else total
+        deadline = min(first, total)
         try:
-            return await self._until_content(exchange, target, egress, exchange.tally, deadline)
+            ask = self._until_content if streams else self._until_whole
+            return await ask(exchange, target, exchange.tally, deadline)
         except TimeoutError:
             label, model = target.provider.label, target.model.id
             message = f"{label} gave no first token for {model} within {timeouts.first_token_s:g} s. Try another model."
             if deadline == total:
-                message = f"The request took longer than the limit of {timeouts.total_s:g} s."
+                message = f"The request took longer than the limit of {total_s:g} s."
             raise Problem(Kind.TIMED_OUT, message, source=Source.UPSTREAM, retry=Retry.ELSEWHERE) from None
 
-    async def _until_content(
-        self, exchange: Exchange, target: Target, egress: Egress, tally: Tally, deadline: float
-    ) -> Attempt:
+    async def _until_content(self, exchange: Exchange, target: Target, tally: Tally, deadline: float) -> Attempt:
         clock = get_running_loop().time
-        is_verbatim = egress.name == exchange.ingress.name and exchange.turn is None
+        egress = self._egresses[target.provider.dialect]
+        is_verbatim = _is_verbatim(exchange, egress)
         with ExitStack() as stack:
-            stream = await self._send(_request(exchange, target, egress, is_verbatim=is_verbatim), target, deadline)
+            stream = await self._send(_request(exchange, target, egress), target, deadline)
             stack.callback(stream.close)
-            await _refuse_what_is_no_stream(stream, target, egress, deadline)
+            await _refuse_what_is_not(sse.MEDIA_TYPE, stream, target, egress, deadline)
             inbound = Inbound(stream, sse.Framer(self._max_event_bytes), egress.reader(target))
             first: list[Batch] = []
             is_committed = False
@@ -91,23 +115,48 @@ class Attempter:
             stack.pop_all()
             return Attempt(target, inbound, first, is_verbatim)
 
+    async def _until_whole(self, exchange: Exchange, target: Target, tally: Tally, deadline: float) -> Whole:
+        egress = self._egresses[target.provider.dialect]
+        with ExitStack() as stack:
+            stream = await self._send(_request(exchange, target, egress), target, deadline)
+            stack.callback(stream.close)
+            await _refuse_what_is_not(JSON, stream, target, egress, deadline)
+            body = await stream.read_all(deadline, self._max_whole_bytes + 1)
+            if len(body) > self._max_whole_bytes:
+                raise invalid_answer(target, f"a whole answer over {self._max_whole_bytes} bytes")
+            reply = egress.read_reply(body, target)
+        tally.add(unfold(reply), get_running_loop().time())
+        if not _is_verbatim(exchange, egress):
+            ingress = cast("WholeIngress", exchange.ingress)  # others always stream
+            body = ingress.write_reply(reply, exchange.opening())
+        return Whole(target, body)
+
     async def _send(self, request: WireRequest, target: Target, deadline: float) -> WireStream:
         return await self._client.send(request, timeouts=target.provider.timeouts, deadline=deadline)
 
 
-def _request(exchange: Exchange, target: Target, egress: Egress, *, is_verbatim: bool) -> WireRequest:
+def _is_verbatim(exchange: Exchange, egress: Egress) -> bool:
+    return egress.name == exchange.ingress.name and exchange.turn is None
+
+
+def _request(exchange: Exchange, target: Target, egress: Egress) -> WireRequest:
     """The client's own body with another model in it, or the call in the target's dialect."""
-    if is_verbatim:
+    if _is_verbatim(exchange, egress):
         return egress.splice(exchange.body, exchange.envelope, target)
     call = exchange.call()
     if exchange.turn is not None and target.model.context_tokens is not None:
         # A session's earlier messages are ours to leave out; what the client itself sent is not.
         call = call.trimmed_to(target.model.context_tokens)
-    return egress.write_call(call, target)
+    request = egress.write_call(call, target)
+    exchange.dropped = request.dropped
+    return request
 
 
-async def _refuse_what_is_no_stream(stream: WireStream, target: Target, egress: Egress, deadline: float) -> None:
-    media_type = stream.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if stream.status != 200 or media_type != sse.MEDIA_TYPE:
+async def _refuse_what_is_not(
+    media_type: str, stream: WireStream, target: Target, egress: Egress, deadline: float
+) -> None:
+    """Raise the Problem that an answer of another status or media type means."""
+    came = stream.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if stream.status != 200 or came != media_type:
         body = await stream.read_all(deadline, MAX_ERROR_BODY)
         raise egress.read_problem(target, stream.status, stream.headers, body)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from trunkline.core.reply import BlockKind, Delta, Finish, Head, Start, Usage
 from trunkline.dialects.dialect import Opening
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from trunkline.store.history import Turn
 
 
+SEEN: Final = frozenset({BlockKind.TEXT, BlockKind.REFUSAL})
+"""What a reader of the answer sees, and history stores."""
+
+
 @dataclass(slots=True)
 class Tally:
     """What the reader saw go by: usage, finish, and the text if somebody will store it."""
@@ -32,7 +36,7 @@ class Tally:
     usage: Usage | None = None
     finish: Finish | None = None
     _pieces: list[str] = field(default_factory=list[str])
-    _reasoning: set[int] = field(default_factory=set[int])
+    _kinds: dict[int, BlockKind] = field(default_factory=dict[int, BlockKind])
 
     def add(self, events: Iterable[Event], now: float) -> bool:
         """Count these events; whether content was among them, as this client sees it."""
@@ -40,13 +44,15 @@ class Tally:
         for event in events:
             match event:
                 case Delta(index=index, text=text):
-                    hidden = index in self._reasoning
-                    if text and (self.commits_on_reasoning or not hidden):
+                    kind = self._kinds.get(index, BlockKind.TEXT)
+                    if text and (kind in SEEN or self.commits_on_reasoning):
                         content = True
-                    if self.keeps_text and not hidden:
+                    if self.keeps_text and kind in SEEN:
                         self._pieces.append(text)
-                case Start(index=index, kind=BlockKind.REASONING):
-                    self._reasoning.add(index)
+                case Start(index=index, kind=kind):
+                    self._kinds[index] = kind
+                    if kind is BlockKind.TOOL_CALL:
+                        content = True
                 case Usage():
                     self.usage = event
                 case Finish():
@@ -86,6 +92,8 @@ class Exchange:
     attempts: int = 0
     tally: Tally | None = None
     """Written by each attempt as it begins."""
+    dropped: tuple[str, ...] = ()
+    """Written by an attempt that translates: what its target could not be told."""
     interruption: Problem | None = None
     """Written by the edge before it cancels a request that must end although its client is still there."""
 

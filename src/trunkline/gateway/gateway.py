@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from trunkline.core.call import Envelope
     from trunkline.core.catalog import Catalog
     from trunkline.core.record import Sink
-    from trunkline.gateway.attempt import Attempt, Attempter
+    from trunkline.gateway.attempt import Attempt, Attempter, Whole
     from trunkline.gateway.exchange import Exchange
     from trunkline.routing.plan import Plan
     from trunkline.store.history import History
@@ -94,7 +94,7 @@ class Gateway:
             max_tokens=call.max_tokens,
         )
 
-    async def _attempts(self, exchange: Exchange, plan: Plan) -> Attempt:
+    async def _attempts(self, exchange: Exchange, plan: Plan) -> Attempt | Whole:
         """The first target that gives content. Raises the last one's Problem where none does."""
         last = len(plan.targets) - 1
         for position, target in enumerate(plan.targets):

@@ -3,35 +3,40 @@
 from __future__ import annotations
 
 from asyncio import get_running_loop
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING, Final, cast
 
 from trunkline.core.problem import Kind, Problem, Retry, Source
 from trunkline.core.reply import Finish
+from trunkline.gateway.attempt import Whole
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator
+    from collections.abc import AsyncGenerator, Callable, Iterator
 
-    from trunkline.core.reply import Event
+    from trunkline.dialects.dialect import EventWriter, Forwarder, WholeIngress
     from trunkline.gateway.attempt import Attempt
     from trunkline.gateway.exchange import Exchange
+    from trunkline.gateway.inbound import Batch
 
 END_OF_MESSAGE_S: Final = 0.25
 """How long the end of the upstream's message is waited for, so that its connection can serve again."""
 
 
-async def relay(exchange: Exchange, attempt: Attempt) -> AsyncGenerator[bytes]:
+async def relay(exchange: Exchange, attempt: Attempt | Whole) -> AsyncGenerator[bytes]:
     """The client's bytes, as they come. Raises Problem when the answer breaks: nothing was lost silently."""
+    if isinstance(attempt, Whole):
+        yield attempt.body
+        return
     assert exchange.tally is not None  # noqa: S101 - a committed attempt has one
     tally = exchange.tally
     clock = get_running_loop().time
     timers = attempt.target.provider.timeouts
     total = exchange.started + timers.total_s
     content = clock() + timers.idle_content_s
-    writer = exchange.ingress.writer(exchange.opening())
+    write = _outlet(exchange, attempt)
     for batch in attempt.first:
-        for events in _finish_apart(batch.events):
-            if out := writer.write(events):
-                yield out
+        for out in write(batch):
+            yield out
     is_over = attempt.first[-1].is_over
     while not is_over:
         silence = clock() + timers.idle_bytes_s
@@ -43,19 +48,35 @@ async def relay(exchange: Exchange, attempt: Attempt) -> AsyncGenerator[bytes]:
         now = clock()
         if tally.add(batch.events, now):
             content = now + timers.idle_content_s
-        for events in _finish_apart(batch.events):
-            if out := writer.write(events):
-                yield out
+        for out in write(batch):
+            yield out
     await _end_of_message(attempt)
 
 
-def _finish_apart(events: list[Event]) -> Iterator[list[Event]]:
-    """The events, the finish by itself: a client that is told of it as an error gets what came before all the same."""
-    if events and isinstance(events[-1], Finish):
-        yield events[:-1]
-        yield events[-1:]
-    else:
-        yield events
+def _outlet(exchange: Exchange, attempt: Attempt) -> Callable[[Batch], Iterator[bytes]]:
+    """How a batch becomes the client's bytes: its frames as they came, or its events in the client's dialect."""
+    opening = exchange.opening()
+    if attempt.is_verbatim:
+        ingress = cast("WholeIngress", exchange.ingress)  # it has an egress of the same name
+        return partial(_forward, ingress.forwarder(opening))
+    return partial(_write, exchange.ingress.writer(opening))
+
+
+def _forward(forwarder: Forwarder, batch: Batch) -> Iterator[bytes]:
+    out = b"".join([forwarder.forward(frame) for frame in batch.frames])
+    if batch.is_over:
+        out += forwarder.close()
+    if out:
+        yield out
+
+
+def _write(writer: EventWriter, batch: Batch) -> Iterator[bytes]:
+    """The finish goes by itself: a client that is told of it as an error gets what came before all the same."""
+    events = batch.events
+    is_finished = bool(events) and isinstance(events[-1], Finish)
+    for part in (events[:-1], events[-1:]) if is_finished else (events,):
+        if out := writer.write(part):
+            yield out
 
 
 def _timed_out(attempt: Attempt, *, silence: float, content: float, total: float) -> Problem:

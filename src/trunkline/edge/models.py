@@ -1,0 +1,109 @@
+"""What can be asked for: the model lists, in the shape of each client's own dialect. From the catalogue, no call."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from trunkline.core.problem import Kind, invalid
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from trunkline.core.caller import Caller
+    from trunkline.core.catalog import Catalog, Model
+    from trunkline.edge.request import Answer, Receive, Request
+
+JSON: Final = b"application/json"
+CREATED: Final = 1_767_225_600
+"""No model's own date is known here; clients only want a number. 2026-01-01."""
+
+Json = dict[str, Any]
+
+
+class Models:
+    """The model routes. `catalog` gives the catalogue of the moment."""
+
+    def __init__(self, catalog: Callable[[], Catalog]) -> None:
+        self._catalog = catalog
+
+    async def index(self, request: Request, _caller: Caller | None, _receive: Receive, answer: Answer) -> None:
+        """`GET .../models`: every model that has a row, and the aliases."""
+        entries = _entries(self._catalog())
+        if "anthropic-version" in request.headers:
+            shaped = [_anthropic(name) for name, _ in entries]
+            body: Json = {
+                "data": shaped,
+                "has_more": False,
+                "first_id": shaped[0]["id"] if shaped else None,
+                "last_id": shaped[-1]["id"] if shaped else None,
+            }
+        elif _wants_gemini(request):
+            body = {"models": [_gemini(name, model) for name, model in entries]}
+        else:
+            body = {"object": "list", "data": [_openai(name, model) for name, model in entries]}
+        await answer.whole(200, msgspec.json.encode(body), JSON)
+
+    async def one(self, name: str, request: Request, answer: Answer) -> None:
+        """`GET .../models/{name}`: any name that resolves, also one that has no row. Raises Problem NOT_FOUND."""
+        if not name:
+            raise invalid("Name a model.", param="model", kind=Kind.NOT_FOUND)
+        model = self._catalog().resolve(name).model
+        if "anthropic-version" in request.headers:
+            body = _anthropic(name)
+        elif _wants_gemini(request):
+            body = _gemini(name, model)
+        else:
+            body = _openai(name, model)
+        await answer.whole(200, msgspec.json.encode(body), JSON)
+
+
+def _wants_gemini(request: Request) -> bool:
+    return request.path.startswith("/v1beta/") or "x-goog-api-key" in request.headers
+
+
+def _entries(catalog: Catalog) -> list[tuple[str, Model]]:
+    """Every full name that is known, once, with what is known of its model."""
+    entries: dict[str, Model] = {}
+    for alias, _ in catalog.aliases:
+        entries[alias] = catalog.resolve(alias).model
+    for provider in catalog.providers:
+        if provider.default_model:
+            entries.setdefault(f"{provider.name}/{provider.default_model}", provider.model(provider.default_model))
+        for model in provider.models:
+            entries.setdefault(f"{provider.name}/{model.id}", model)
+    return list(entries.items())
+
+
+def _openai(name: str, model: Model) -> Json:
+    """OpenAI's fields, and those that OpenRouter's clients read."""
+    return {
+        "id": name,
+        "object": "model",
+        "created": CREATED,
+        "owned_by": name.partition("/")[0],
+        "name": name,
+        "canonical_slug": name,
+        "context_length": model.context_tokens,
+        "top_provider": {
+            "context_length": model.context_tokens,
+            "max_completion_tokens": model.max_output_tokens,
+            "is_moderated": False,
+        },
+        "architecture": {"input_modalities": ["text"], "output_modalities": ["text"]},
+    }
+
+
+def _anthropic(name: str) -> Json:
+    return {"type": "model", "id": name, "display_name": name, "created_at": "2026-01-01T00:00:00Z"}
+
+
+def _gemini(name: str, model: Model) -> Json:
+    limits = {"inputTokenLimit": model.context_tokens, "outputTokenLimit": model.max_output_tokens}
+    return {
+        "name": f"models/{name}",
+        "displayName": name,
+        "supportedGenerationMethods": ["generateContent", "streamGenerateContent"],
+        **{key: value for key, value in limits.items() if value is not None},
+    }
