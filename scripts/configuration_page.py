@@ -37,8 +37,8 @@ the router does not start with one.
 PROVIDERS = """
 ## Providers
 
-A key in the environment switches its provider on. The first one that is on, in this order, answers requests that name
-no model.
+A key in the environment switches its provider on; a server of your own, which needs none, is switched on by its
+address. The first that is on, in this order, answers requests that name no model.
 
 | provider | variables | model by default | the vendor's page |
 |---|---|---|---|
@@ -99,7 +99,7 @@ def page() -> str:
     providers = "".join(
         f"| {row.label} (`{name}`) | "
         + ", ".join(f"`{v}`" for v in (row.key, row.base_url_variable, row.model_variable) if v)
-        + f" | `{row.default_model}` | <{row.source}> |\n"
+        + f" | {f'`{row.default_model}`' if row.default_model else ''} | <{row.source}> |\n"
         for name, row in presets().items()
     )
     directories = frozenset({"admin_secret", "data_dir", "cache_dir"})
@@ -119,7 +119,7 @@ def page() -> str:
 def unnamed_in_example() -> list[str]:
     """The variables that .env.example forgot."""
     example = EXAMPLE.read_text(encoding="utf-8")
-    names = [v.name for v in VARIABLES] + [row.key for row in presets().values() if row.key]
+    names = [v.name for v in VARIABLES] + [row.key or row.base_url_variable or "" for row in presets().values()]
     return [name for name in names if f"{name}=" not in example]
 
 

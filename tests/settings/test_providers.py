@@ -39,15 +39,31 @@ def test_only_providers_with_a_key_are_on_in_the_order_of_the_presets(desk: Desk
     assert list(presets())[:3] == ["openrouter", "openai", "groq"]
 
 
-def test_every_preset_is_a_whole_row_once_its_key_is_there(desk: Desk) -> None:
-    keys = {row.key: "k" for row in presets().values() if row.key}
-    settings = desk.load(**keys)
+def test_every_preset_is_a_whole_row_once_its_key_or_its_address_is_there(desk: Desk) -> None:
+    given = {row.key: "k" for row in presets().values() if row.key}
+    given |= {row.base_url_variable: "http://127.0.0.1:9" for row in presets().values() if row.base_url_variable}
+    settings = desk.load(**given)
     assert list(named(settings)) == list(presets())
     catalog = compile_catalog(settings)
     for name, row in presets().items():
         assert row.source is not None
         assert row.source.startswith("https://")
-        assert catalog.resolve(f"{name}/{row.default_model}").provider.name == name
+        assert catalog.resolve(f"{name}/{row.default_model or 'any'}").provider.name == name
+
+
+def test_a_server_without_a_key_is_switched_on_by_its_address(desk: Desk) -> None:
+    (provider,) = desk.load(OLLAMA_BASE_URL="http://localhost:11434").providers
+    assert (provider.name, provider.path, provider.credential, provider.allow_private) == ("ollama", "/v1", None, True)
+    (provider,) = desk.load(VLLM_BASE_URL="http://10.0.0.5:8000/served/v1").providers
+    assert provider.path == "/served/v1"
+
+
+def test_a_key_that_wants_an_address_says_so(desk: Desk) -> None:
+    assert desk.mistakes(AZURE_OPENAI_API_KEY="k") == [
+        "AZURE_OPENAI_API_KEY is set: set AZURE_OPENAI_ENDPOINT as well."
+    ]
+    settings = desk.load(AZURE_OPENAI_API_KEY="k", AZURE_OPENAI_ENDPOINT="https://mine.openai.azure.com")
+    assert (settings.providers[0].path, settings.providers[0].key_header) == ("/openai/v1", "api-key")
 
 
 def test_variables_override_a_presets_address_and_model(desk: Desk) -> None:
@@ -197,7 +213,7 @@ OWN = 'dialect = "openai_chat"\nbase_url = "https://own.test"\n'
         ),
         (
             f'[providers.own]\n{OWN}preset = "openruter"',
-            "trunkline.toml: providers.own.preset must be one of openrouter, openai, groq, mistral, deepseek.",
+            "trunkline.toml: providers.own.preset must be one of " + ", ".join(presets()) + ".",
         ),
     ],
 )

@@ -103,7 +103,8 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
 
     `label` is its name for people. `credential` is None where none is needed. `headers` go out with every request.
     `allow_private` permits a private or loopback address for exactly this origin: the operator wrote it so.
-    `probe` is a path under `path` that costs nothing and answers 401 to a wrong key.
+    `key_header` is the header that carries the credential bare, where that is not the dialect's own way. `probe` is a
+    path under `path` that costs nothing and answers 401 to a wrong key.
     """
 
     name: str
@@ -112,6 +113,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     origin: Origin
     path: str
     credential: Secret | None = None
+    key_header: str | None = None
     headers: tuple[tuple[str, str], ...] = ()
     quirks: Quirks = Quirks()
     default_model: str | None = None

@@ -43,12 +43,8 @@ class Tally:
         content = False
         for event in events:
             match event:
-                case Delta(index=index, text=text):
-                    kind = self._kinds.get(index, BlockKind.TEXT)
-                    if text and (kind in SEEN or self.commits_on_reasoning):
-                        content = True
-                    if self.keeps_text and kind in SEEN:
-                        self._pieces.append(text)
+                case Delta():
+                    content = self._add_text(event) or content
                 case Start(index=index, kind=kind):
                     self._kinds[index] = kind
                     if kind is BlockKind.TOOL_CALL:
@@ -65,6 +61,12 @@ class Tally:
             self.has_content = True
             self.first_content_at = now
         return content
+
+    def _add_text(self, delta: Delta) -> bool:
+        kind = self._kinds.get(delta.index, BlockKind.TEXT)
+        if self.keeps_text and kind in SEEN:
+            self._pieces.append(delta.text)
+        return bool(delta.text) and (kind in SEEN or self.commits_on_reasoning)
 
     @property
     def text(self) -> str:

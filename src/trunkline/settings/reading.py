@@ -242,15 +242,17 @@ class _Reading:
     ) -> Provider | None:
         where = f"trunkline.toml: providers.{name}"
         key, needs_key = self._credential(row, where)
-        if not is_written and key is None:
+        given_url = self._value(row.base_url_variable) if row.base_url_variable else None
+        if not is_written and key is None and (needs_key or given_url is None):
             return None
         if is_written and needs_key and key is None:
             self.mistakes.append(f"{where} has no key: set {_key_variable(row)}.")
-        base_url, asked = row.base_url, f"{where}.base_url"
-        if row.base_url_variable and (value := self._value(row.base_url_variable)):
-            base_url, asked = value, row.base_url_variable
+        base_url, asked = (given_url, row.base_url_variable) if given_url else (row.base_url, f"{where}.base_url")
         if base_url is None:
-            self.mistakes.append(f"{where} has no base_url.")
+            there = (
+                f"{_key_variable(row)} is set: set {row.base_url_variable} as well." if row.base_url_variable else ""
+            )
+            self.mistakes.append(there or f"{where} has no base_url.")
             return None
         if row.dialect not in DIALECTS:
             self.mistakes.append(f"{where}.dialect must be one of {', '.join(sorted(DIALECTS))}.")
@@ -261,6 +263,8 @@ class _Reading:
             shown = "" if "@" in base_url else f" It is {base_url[:80]!r}."
             self.mistakes.append(f"{asked} {error}.{shown}")
             return None
+        if given_url and not path:
+            path = (row.path or "").rstrip("/")
         default_model = row.default_model
         if row.model_variable and (value := self._value(row.model_variable)):
             default_model = value
@@ -272,6 +276,7 @@ class _Reading:
             origin=origin,
             path=path,
             credential=key,
+            key_header=row.key_header,
             headers=tuple(
                 (header, value.replace("{frontend_url}", frontend_url)) for header, value in (row.headers or {}).items()
             ),

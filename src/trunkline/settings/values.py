@@ -45,17 +45,22 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class ProviderRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A provider as it is written in a preset or in `[providers.NAME]`. None: not said here."""
+    """A provider as it is written in a preset or in `[providers.NAME]`. None: not said here.
+
+    `path` is added to an address that `base_url_variable` gives without one.
+    """
 
     preset: str | None = None
     label: str | None = None
     dialect: str | None = None
     base_url: str | None = None
     base_url_variable: str | None = None
+    path: str | None = None
     key: str | None = None
     api_key: str | None = None
     default_model: str | None = None
     model_variable: str | None = None
+    key_header: str | None = None
     probe: str | None = None
     headers: dict[str, str] | None = None
     quirks: Quirks | None = None
