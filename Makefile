@@ -72,5 +72,7 @@ web:
 	elif [ web/package-lock.json -nt src/trunkline/web/index.html ] || \
 	     [ -n "$$(find web -newer src/trunkline/web/index.html -type f -not -path '*/node_modules/*' 2>/dev/null | head -1)" ] || \
 	     [ ! -f src/trunkline/web/index.html ]; then \
-	  echo "Building the page..." && cd web && npm ci --no-audit --no-fund --loglevel=error && npm run --silent build; \
+	  echo "Building the page..."; \
+	  (cd web && npm ci --no-audit --no-fund --loglevel=error && npm run --silent build) || \
+	    echo "The page could not be built: going on without it."; \
 	fi

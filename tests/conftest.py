@@ -8,6 +8,7 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from served import openrouter, serving
 from trunkline.upstream.scripted import ScriptedUpstream
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from served import Router
+
+
+# A busy machine is slow now and then: a deadline would find that, not a fault.
+hypothesis_settings.register_profile("trunkline", deadline=None)
+hypothesis_settings.load_profile("trunkline")
 
 
 @pytest.fixture
