@@ -60,12 +60,18 @@ async def run(*arguments: str, directory: Path, timeout_s: float = 30, **more: s
 class Started:
     """A router in a process of its own, listening. `url` has no slash at the end; `log` is what it has logged."""
 
-    def __init__(self, process: asyncio.subprocess.Process, port: int, log: bytearray) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, port: int, log: bytearray, out: bytearray) -> None:
         self.process = process
         self.pid = process.pid
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
         self._log = log
+        self._out = out
+
+    @property
+    def out(self) -> str:
+        """Everything on its standard output so far."""
+        return self._out.decode()
 
     @property
     def log(self) -> str:
@@ -101,14 +107,16 @@ async def started(upstream: ScriptedUpstream, directory: Path, *arguments: str, 
     )  # fmt: skip
     assert process.stdout is not None
     assert process.stderr is not None
-    log = bytearray()
+    log, out = bytearray(), bytearray()
     readers = [asyncio.create_task(_collect(process.stderr, log))]
     try:
         async with asyncio.timeout(30):
             while not (found := re.search(rb"http://[^:]+:(\d+)", line := await process.stdout.readline())):
                 assert line, f"it ended: {log.decode()}"
-        readers.append(asyncio.create_task(_collect(process.stdout, bytearray())))
-        yield Started(process, int(found.group(1)), log)
+                out += line
+        out += line
+        readers.append(asyncio.create_task(_collect(process.stdout, out)))
+        yield Started(process, int(found.group(1)), log, out)
     finally:
         if process.returncode is None:
             process.kill()

@@ -7,12 +7,16 @@ import json
 import socket
 import struct
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from served import Router
+
+class Listener(Protocol):
+    """Whatever listens on a port of 127.0.0.1."""
+
+    port: int
 
 
 class RawClient:
@@ -65,7 +69,7 @@ def request(method: str, target: str, body: bytes = b"", *headers: str, host: st
 
 
 @asynccontextmanager
-async def connected(router: Router) -> AsyncGenerator[RawClient]:
+async def connected(router: Listener) -> AsyncGenerator[RawClient]:
     """A connection to this router, closed at the end whatever happens."""
     reader, writer = await asyncio.open_connection("127.0.0.1", router.port, limit=1 << 20)
     try:
@@ -74,7 +78,7 @@ async def connected(router: Router) -> AsyncGenerator[RawClient]:
         writer.transport.abort()
 
 
-async def ask(router: Router, data: bytes, timeout_s: float = 10) -> tuple[int, dict[str, str], bytes]:
+async def ask(router: Listener, data: bytes, timeout_s: float = 10) -> tuple[int, dict[str, str], bytes]:
     """Send these bytes, and read one response. (0, {}, b"") if the server just closes."""
     async with connected(router) as client:
         await client.send(data)

@@ -171,7 +171,7 @@ async def test_a_drain_lets_streams_end_refuses_new_ones_and_cuts_what_is_left(
 
 async def test_a_second_signal_ends_it_at_once(upstream: ScriptedUpstream, tmp_path: Path) -> None:
     upstream.play(script.chat_stream(["a"], finish=None, done=False).but(end=End.STALL))
-    async with started(upstream, tmp_path) as router, connected(router) as client:  # type: ignore[arg-type]  # it has a port, too
+    async with started(upstream, tmp_path) as router, connected(router) as client:
         await client.chat()
         await client.read_until(b'"a"}')
         router.signal(signal.SIGTERM)
