@@ -54,11 +54,11 @@ SECONDS = "must be a number of seconds, such as 30"
     ],
 )
 def test_a_wrong_value_is_one_line_with_its_name_and_the_fix(desk: Desk, name: str, value: str, fix: str) -> None:
-    assert desk.mistakes(**{name: value}) == [f"{name} {fix}. It is {value!r}."]
+    assert desk.mistakes(**{name: value}) == [f"{name} {fix}."]
 
 
 def test_a_long_value_is_cut_where_it_is_shown(desk: Desk) -> None:
-    assert desk.mistakes(PORT="9" * 5000) == [f"PORT {A_PORT}. It is '{'9' * 80}'."]
+    assert desk.mistakes(PORT="9" * 5000) == [f"PORT {A_PORT}."]
 
 
 def test_a_file_that_is_named_must_be_there(desk: Desk) -> None:
@@ -115,10 +115,10 @@ def test_all_mistakes_are_reported_at_once(desk: Desk) -> None:
         "trunkline.toml: server.prot is not a setting.",
         "trunkline.toml: server.port: Expected `int`, got `str`.",
         "trunkline.toml: timeouts.connect_s must be a number that is not negative.",
-        "LOG_LEVEL must be one of debug, info, warning, error. It is 'loud'.",
+        "LOG_LEVEL must be one of debug, info, warning, error.",
         "trunkline.toml: aliases: Expected `str`, got `int` - at `$[...]`.",
         "trunkline.toml: default_model must be a string.",
-        "OPENROUTER_BASE_URL must start with http:// or https://. It is 'nowhere'.",
+        "OPENROUTER_BASE_URL must start with http:// or https://.",
         "trunkline.toml: providers.mine.dialect must be one of openai_chat.",
     ]
 

@@ -15,7 +15,7 @@ from dotenv import dotenv_values
 from trunkline.core.caller import Secret
 from trunkline.core.catalog import Origin, Provider, Quirks, Timeouts, split_base_url
 from trunkline.settings.values import ProviderRow, Server, Settings
-from trunkline.settings.variables import ADMIN_SECRET, MIN_SECRET, PLACEHOLDERS, VARIABLES, Variable
+from trunkline.settings.variables import ADMIN_SECRET, MIN_SECRET, PLACEHOLDERS, VARIABLES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,7 +77,8 @@ class _Reading:
             try:
                 parsed = variable.parse(value)
             except ValueError as error:
-                self.mistakes.append(f"{variable.name} {error}.{self._shown(variable, value)}")
+                # The value is not said back: it may be a secret in the wrong line.
+                self.mistakes.append(f"{variable.name} {error}.")
                 continue
             table, _, name = variable.field.rpartition(".")
             (server if table == "server" else rest)[name] = parsed
@@ -131,10 +132,6 @@ class _Reading:
     def _warn(self, warning: str) -> None:
         if warning not in self.warnings:
             self.warnings.append(warning)
-
-    @staticmethod
-    def _shown(variable: Variable, value: str) -> str:
-        return "" if variable.is_secret else f" It is {value[:80]!r}."
 
     def _read_file(self, config: Path | None) -> dict[str, Any]:
         named = config or (Path(value) if (value := self._value("TRUNKLINE_CONFIG")) else None)
@@ -260,8 +257,7 @@ class _Reading:
         try:
             origin, path = split_base_url(base_url)
         except ValueError as error:
-            shown = "" if "@" in base_url else f" It is {base_url[:80]!r}."
-            self.mistakes.append(f"{asked} {error}.{shown}")
+            self.mistakes.append(f"{asked} {error}.")
             return None
         if given_url and not path:
             path = (row.path or "").rstrip("/")
