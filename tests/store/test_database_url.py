@@ -78,7 +78,10 @@ def test_a_password_may_hold_anything() -> None:
 
 
 def test_a_sqlite_path_is_relative_or_absolute() -> None:
-    relative, absolute = translate("sqlite:///chat.sqlite3"), translate("sqlite:////var/lib/a b?.sqlite3".replace("?", ""))
+    relative, absolute = (
+        translate("sqlite:///chat.sqlite3"),
+        translate("sqlite:////var/lib/a b?.sqlite3".replace("?", "")),
+    )
     assert relative.file is not None
     assert relative.file.is_absolute()
     assert relative.file.name == "chat.sqlite3"

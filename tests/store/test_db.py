@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy as sa
-from store.databases import Outage, Place, opened
-from store.tcp_proxy import TcpProxy
-from store.databases import postgresql
 
+from store.databases import Outage, Place, opened, postgresql
+from store.tcp_proxy import TcpProxy
 from trunkline.core.caller import Secret
 from trunkline.core.problem import Kind, Problem
 from trunkline.store.db import Database, Refused, Unavailable
@@ -130,8 +129,10 @@ async def test_sqlite_is_durable_strict_and_patient(tmp_path: Path) -> None:
 async def test_nothing_prepared_stays_on_a_postgresql_connection() -> None:
     async with opened(postgresql().url("migrated_template")) as database:
         for _ in range(3):
-            left = await database.read(partial(run, statement="SELECT name FROM pg_prepared_statements WHERE name <> ''"))
-        assert left == []
+            assert (
+                await database.read(partial(run, statement="SELECT name FROM pg_prepared_statements WHERE name <> ''"))
+                == []
+            )
 
 
 async def test_writers_of_one_process_take_turns_in_order(database: Database) -> None:
@@ -140,6 +141,8 @@ async def test_writers_of_one_process_take_turns_in_order(database: Database) ->
     async def step(_: AsyncConnection, number: int) -> None:
         order.append(number)
 
+    await database.write(partial(step, number=-1))
+    order.clear()
     await asyncio.gather(*(database.write(partial(step, number=number)) for number in range(20)))
     assert sorted(order) == list(range(20))
     if database.is_sqlite:

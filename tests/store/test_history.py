@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
 import pytest
+
 from store.databases import Clock, Place, opened, running
 from store.turns import USER, begin, finish, say, texts
-
 from trunkline.core.problem import Kind, Problem
 from trunkline.core.reply import Usage
 from trunkline.store.history import History
@@ -80,9 +80,7 @@ async def test_unknown_usage_stays_unknown_and_zero_stays_zero(history: History)
     finish(history, unknown, usage=Usage(input_tokens=3))
     zero = await begin(history)
     finish(history, zero, usage=Usage(input_tokens=0, output_tokens=0, cost_nano=0))
-    found = [
-        (await history.owned_by(USER).messages(UUID(turn.session_id))).messages[1] for turn in (unknown, zero)
-    ]
+    found = [(await history.owned_by(USER).messages(UUID(turn.session_id))).messages[1] for turn in (unknown, zero)]
     assert [(message.tokens_used, message.cost_nano) for message in found] == [(None, None), (0, 0)]
 
 
@@ -232,7 +230,9 @@ async def test_a_session_deleted_in_another_worker_takes_no_more_writes(
     assert history.lost == 0
 
 
-async def test_a_caller_who_leaves_while_a_turn_begins_leaves_nothing_behind(history: History, somewhere: Place) -> None:
+async def test_a_caller_who_leaves_while_a_turn_begins_leaves_nothing_behind(
+    history: History, somewhere: Place
+) -> None:
     session = await say(history, "One?", "1")
     await history.owned_by(USER).read(UUID(session))
     for steps in range(12):

@@ -12,9 +12,9 @@ import pytest
 import sqlalchemy as sa
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from store.databases import Place, opened
 
 import trunkline.store.migrate
+from store.databases import Place, opened
 from trunkline.core.caller import Secret
 from trunkline.core.problem import Problem
 from trunkline.store.migrate import NotMigrated, check_migrated, migrate
@@ -45,9 +45,7 @@ async def test_of_two_processes_that_migrate_at_once_one_does_it(nowhere: Place)
         " print(asyncio.run(migrate(Secret(sys.argv[1])))[0][:7])"
     )
     running = [
-        await asyncio.create_subprocess_exec(
-            sys.executable, "-c", program, nowhere.url, stdout=asyncio.subprocess.PIPE
-        )
+        await asyncio.create_subprocess_exec(sys.executable, "-c", program, nowhere.url, stdout=asyncio.subprocess.PIPE)
         for _ in range(2)
     ]
     said = [(await each.communicate())[0].decode().strip() for each in running]
@@ -98,7 +96,8 @@ async def test_the_tables_are_those_that_the_statements_use(nowhere: Place) -> N
     async with opened(nowhere.url) as database:
         found = await database.read(lambda connection: connection.run_sync(look))
     assert found == {
-        name: {column.name: bool(column.nullable) for column in table.columns} for name, table in METADATA.tables.items()
+        name: {column.name: bool(column.nullable) for column in table.columns}
+        for name, table in METADATA.tables.items()
     }
 
 
@@ -123,7 +122,7 @@ def test_this_release_is_written_for_the_newest_revision() -> None:
 def test_serving_does_not_load_alembic() -> None:
     program = (
         "import sys, trunkline.store.history, trunkline.store.migrate;"
-        " sys.exit(' '.join(name for name in ('alembic', 'mako', 'asyncpg', 'aiosqlite') if name in sys.modules) or None)"
+        " sys.exit(' '.join({'alembic', 'mako', 'asyncpg', 'aiosqlite'} & sys.modules.keys()) or None)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 import pytest
-from store.databases import Clock, Outage, Place, opened, running
-from store.turns import USER, begin, finish, say, texts
 
+from store.databases import Clock, Outage, Place, migrated_postgresql, opened, postgresql, running
+from store.tcp_proxy import TcpProxy
+from store.turns import USER, begin, finish, say, texts
 from trunkline.core.problem import Kind, Problem
 from trunkline.store.history import History
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncGenerator, Callable
 
     from trunkline.store.db import Database
 
@@ -25,7 +26,9 @@ SLACK = 4
 async def until(is_so: Callable[[], bool], timeout_s: float = 20) -> None:
     """Return when it is so."""
     async with asyncio.timeout(timeout_s):
-        while not is_so():
+        while True:
+            if is_so():
+                return
             await asyncio.sleep(0.02)
 
 
@@ -87,6 +90,51 @@ async def test_a_turn_that_did_not_begin_leaves_nothing_even_if_its_writes_arriv
     assert await somewhere.count("chat_messages") == 4
 
 
+@pytest.fixture
+async def proxied() -> AsyncGenerator[tuple[TcpProxy, Place, str]]:
+    """A PostgreSQL database behind a network that can fail at any word."""
+    there = await migrated_postgresql()
+    socket = f"{postgresql().socket_dir}/.s.PGSQL.5432"
+    async with TcpProxy(lambda: asyncio.open_unix_connection(socket)) as proxy:
+        yield proxy, there, f"postgresql://postgres@127.0.0.1:{proxy.port}/{there.name}"
+
+
+async def test_a_commit_that_nobody_heard_of_is_not_repeated(proxied: tuple[TcpProxy, Place, str]) -> None:
+    proxy, there, url = proxied
+    async with opened(url, transaction_s=0.5) as database, running(History(database)) as history:
+        turn = await begin(history)
+        proxy.hang_after(b"COMMIT")
+        finish(history, turn)
+        await asyncio.sleep(1)
+        assert history.pending == 1
+        await proxy.restore()
+        await until(lambda: not history.pending)
+        assert texts(await begin(history, "Next", session=turn.session_id)) == ["Hello", "Hi!"]
+    assert history.lost == 0
+    assert await there.rows("SELECT message_count FROM chat_sessions") == [(3,)]
+
+
+@pytest.mark.parametrize("is_opening", [True, False])
+async def test_a_turn_whose_commit_nobody_heard_of_is_taken_back(
+    proxied: tuple[TcpProxy, Place, str], is_opening: bool
+) -> None:
+    proxy, there, url = proxied
+    async with opened(url) as database, running(History(database, begin_s=0.5)) as history:
+        session = await say(history, "One?", "1")
+        await history.owned_by(USER).read(UUID(session))
+        proxy.hang_after(b"COMMIT")
+        with pytest.raises(Problem) as caught:
+            await begin(history, "Two?", session=None if is_opening else session)
+        assert caught.value.kind is Kind.UNAVAILABLE
+        assert await there.count("chat_messages") == 3
+        await proxy.restore()
+        async with asyncio.timeout(20):
+            while await there.count("chat_messages") == 3:
+                await asyncio.sleep(0.05)
+        assert texts(await begin(history, "Three?", session=session)) == ["One?", "1"]
+    assert await there.rows("SELECT message_count FROM chat_sessions") == [(3,)]
+
+
 async def test_an_answer_still_unwritten_holds_up_the_next_turn_of_its_session_only(
     outage: Outage, clock: Clock
 ) -> None:
@@ -119,7 +167,10 @@ async def test_what_is_over_the_bound_is_lost_counted_and_does_not_block_its_ses
 
 
 async def test_a_write_that_fails_for_too_long_is_lost_and_counted(outage: Outage, clock: Clock) -> None:
-    async with opened(outage.url, transaction_s=0.5) as database, running(History(database, clock=clock, give_up_s=0.5)) as history:
+    async with (
+        opened(outage.url, transaction_s=0.5) as database,
+        running(History(database, clock=clock, give_up_s=0.5)) as history,
+    ):
         turn = await begin(history)
         outage.begin()
         finish(history, turn)

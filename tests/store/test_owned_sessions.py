@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
 import pytest
-from store.databases import Clock, Place
-from store.turns import USER, begin, finish, say
 
+from store.turns import USER, begin, finish, say
 from trunkline.core.problem import Kind, Problem
 
 if TYPE_CHECKING:
+    from store.databases import Clock, Place
     from trunkline.store.conversation import Session
     from trunkline.store.history import History
     from trunkline.store.owned_sessions import OwnedSessions

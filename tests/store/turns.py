@@ -29,7 +29,13 @@ async def begin(
 
 
 def finish(
-    history: History, turn: Turn, text: str = "Hi!", *, status: str = "complete", usage: Usage | None = None, user: str = USER
+    history: History,
+    turn: Turn,
+    text: str = "Hi!",
+    *,
+    status: str = "complete",
+    usage: Usage | None = None,
+    user: str = USER,
 ) -> None:
     """End it with this answer."""
     history.finish(
@@ -46,7 +52,13 @@ def finish(
 
 
 async def say(
-    history: History, message: str, answer: str, *, session: str | None = None, user: str = USER, status: str = "complete"
+    history: History,
+    message: str,
+    answer: str,
+    *,
+    session: str | None = None,
+    user: str = USER,
+    status: str = "complete",
 ) -> str:
     """A whole turn; its session."""
     turn = await begin(history, message, session=session, user=user)

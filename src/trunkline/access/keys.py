@@ -6,7 +6,7 @@ import hashlib
 import hmac
 from typing import TYPE_CHECKING, Final
 
-from trunkline.core.caller import ANONYMOUS, Caller
+from trunkline.core.caller import ADMINISTRATOR, ANONYMOUS, Caller
 from trunkline.core.problem import Kind, invalid
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ class Keys:
         if (credential is not None and self._is_secret(credential)) or (
             cookie is not None and self._is_current(cookie)
         ):
-            # The sessions of the router's open days are the administrator's.
-            return Caller(user=ANONYMOUS, is_admin=True)
+            # The sessions of the router's open days are the administrator's, unless those days go on.
+            return Caller(user=ADMINISTRATOR if self._is_open else ANONYMOUS, is_admin=True)
         if self._is_open:
             return Caller(user=ANONYMOUS)
         what = "The key is not known here" if credential is not None else "This router wants a key"

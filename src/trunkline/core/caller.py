@@ -9,6 +9,9 @@ import msgspec
 ANONYMOUS = "anonymous"
 """The owner of everything on an open router; once keys are on, these sessions are the administrator's."""
 
+ADMINISTRATOR = "administrator"
+"""The administrator's own sessions, where a router with a secret is open to guests, too."""
+
 
 class Secret:
     """A string that shows itself only when asked: `repr`, `str`, formatting and logs give `***`."""

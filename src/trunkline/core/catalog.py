@@ -41,12 +41,24 @@ class Quirks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     `serves_any_model`: it aggregates; whatever slug it is asked for, it may serve. `stream_usage`: usage comes in
     a stream only if `stream_options` asks. `takes_temperature`: False where the parameter is refused.
     `max_tokens_key`: what it calls the limit of an answer.
+
+    Of chat completions alone: `reasoning_key` is how it is asked to reason: `reasoning_effort` (a word), `reasoning`
+    (OpenRouter's object), or empty where it cannot be asked. `reasoning_echo_key`: under which key of a message it
+    takes earlier reasoning back; empty where it does not. `takes_cache_control`, `takes_top_k`: whether it knows
+    these. `keeps_answers`: it stores them unless told `store: false`. `accepts_provider_object`: it knows
+    OpenRouter's own fields.
     """
 
     serves_any_model: bool = False
     max_tokens_key: str = "max_tokens"
     stream_usage: bool = True
     takes_temperature: bool = True
+    reasoning_key: str = "reasoning_effort"
+    reasoning_echo_key: str = ""
+    takes_cache_control: bool = False
+    takes_top_k: bool = False
+    keeps_answers: bool = False
+    accepts_provider_object: bool = False
 
 
 class Origin(msgspec.Struct, frozen=True):

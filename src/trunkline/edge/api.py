@@ -35,6 +35,9 @@ class Api:
 
     async def sessions(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The session routes, as an ASGI app."""
+        if scope["method"] == "HEAD":
+            # The framework knows GET only; the server leaves out the body.
+            scope = {**scope, "method": "GET"}
         await (await self._built()).app(scope, receive, send)
 
     async def document(self, _request: Request, _caller: Caller | None, _receive: Receive, answer: Answer) -> None:

@@ -51,16 +51,32 @@ CHAT_REQUEST: Final[Json] = {
             "type": ["string", "null"],
             "minLength": 1,
             "maxLength": simple.MAX_MODEL_CHARACTERS,
+            "pattern": "^[ -~]*[!-~][ -~]*$",
             "description": "`provider/model`, an alias, or a name that one provider serves. Default: the router's.",
         },
         "sessionId": {
             "type": ["string", "null"],
-            "minLength": 1,
-            "maxLength": simple.MAX_MODEL_CHARACTERS,
+            "format": "uuid",
             "description": "The session to go on with. Left out, a new one begins (X-Session-Id), if history is on.",
         },
     },
     "example": {"message": "Hello, how are you?", "temperature": 0.7, "maxTokens": 10000},
+}
+
+CONTENT: Final[Json] = {
+    "type": "object",
+    "description": "More of the answer.",
+    "required": ["content"],
+    "properties": {"content": {"type": "string"}},
+}
+
+EXPORT: Final[Json] = {
+    "type": "object",
+    "required": ["session", "messages"],
+    "properties": {
+        "session": {"$ref": "#/components/schemas/Session"},
+        "messages": {"type": "array", "items": {"$ref": "#/components/schemas/StoredMessage"}},
+    },
 }
 
 ANYWHERE: Final = (
@@ -77,8 +93,20 @@ BEHIND_A_KEY: Final = (*ANYWHERE, Kind.UNAUTHENTICATED, Kind.DRAINING)
 
 def _errors(kinds: Iterable[Kind], media: Iterable[str] = ("application/json",)) -> Json:
     statuses = sorted({STATUS[kind] for kind in kinds})
-    content = {name: {"schema": ERROR_REF if name == "application/json" else {"type": "string"}} for name in media}
+    content = {
+        name: {"schema": ERROR_REF} if name == "application/json" else _events(_as_json(ERROR_REF)) for name in media
+    }
     return {str(status): {"description": _names(status), "content": content} for status in statuses}
+
+
+def _events(data: Json) -> Json:
+    """An event stream: the schema is that of one event, whose `data:` line is this."""
+    return {"schema": {"type": "object", "required": ["data"], "properties": {"data": data}}}
+
+
+def _as_json(schema: Json) -> Json:
+    """A string that holds JSON of this schema."""
+    return {"type": "string", "contentMediaType": "application/json", "contentSchema": schema}
 
 
 def _names(status: int) -> str:
@@ -97,6 +125,7 @@ def _json(description: str, **properties: Json) -> Json:
 def raw_paths() -> Json:
     """The routes that are answered by raw ASGI."""
     string: Json = {"type": "string"}
+    pieces = [_as_json(CONTENT), _as_json(ERROR_REF)]
     chat = {
         "summary": "Stream a completion",
         "description": (
@@ -110,7 +139,7 @@ def raw_paths() -> Json:
             "200": {
                 "description": "The stream.",
                 "headers": {"X-Session-Id": {"description": "The session, if history is on.", "schema": string}},
-                "content": {"text/event-stream": {"schema": string}},
+                "content": {"text/event-stream": _events({"anyOf": [{"const": "[DONE]"}, *pieces]})},
             },
             **_errors(Kind, ("text/event-stream", "application/json")),
         },
@@ -152,7 +181,11 @@ def raw_paths() -> Json:
 def document(framework: Mapping[str, Any]) -> Json:
     """The whole document. `framework` is Litestar's own, made from its routes."""
     components = {**framework.get("components", {})}
-    components["schemas"] = {**components.get("schemas", {}), "Error": ERROR}
+    schemas: Json = {**components.get("schemas", {}), "Error": ERROR}
+    for name in _bodies(framework):
+        # The routes read their bodies strictly; the framework has no word for that.
+        schemas[name] = {**schemas[name], "additionalProperties": False}
+    components["schemas"] = schemas
     components["securitySchemes"] = {
         "bearer": {"type": "http", "scheme": "bearer", "description": "Needed once a secret or a key is set."}
     }
@@ -160,6 +193,9 @@ def document(framework: Mapping[str, Any]) -> Json:
         path: {method: _with_errors(operation) for method, operation in methods.items()}
         for path, methods in framework.get("paths", {}).items()
     }
+    # The framework knows one media type for a status.
+    export = framework_paths["/api/chat/sessions/{session_id}/export"]["get"]["responses"]["200"]
+    export["content"] = {**export["content"], "application/json": {"schema": EXPORT}}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -172,6 +208,13 @@ def document(framework: Mapping[str, Any]) -> Json:
         "components": components,
         "security": [{}, {"bearer": []}],
     }
+
+
+def _bodies(framework: Mapping[str, Any]) -> set[str]:
+    """The names of the schemas that requests have as their body."""
+    operations = (operation for methods in framework.get("paths", {}).values() for operation in methods.values())
+    bodies = (operation["requestBody"]["content"] for operation in operations if "requestBody" in operation)
+    return {media["schema"]["$ref"].rpartition("/")[2] for content in bodies for media in content.values()}
 
 
 def _with_errors(operation: Json) -> Json:

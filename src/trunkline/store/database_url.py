@@ -113,10 +113,15 @@ def _postgres(url: str) -> Address:
     except ValueError:
         raise _wrong("cannot be read as a URL") from None
     unknown = sorted(query.keys() - TAKEN_BY_ASYNCPG - WITHOUT_MEANING_HERE - {"channel_binding"})
+    if "@" in parts.path + parts.fragment or (unknown and "@" in parts.query):
+        # The password ends at the first of them, and what follows is no name to print.
+        raise _wrong("holds / ? or # in its user name or password: write %2F, %3F or %23 instead")
     if unknown:
         raise _wrong(f"has the parameter {unknown[0][:50]!r}, which is not known here")
     credentials, at, hosts = parts.netloc.rpartition("@")
     user, colon, password = credentials.partition(":")
+    if not all(_port(host).isdecimal() for host in hosts.split(",") if _port(host)):
+        raise _wrong("has a port that is not a number")
     # asyncpg splits at the first `@`; a password may hold one.
     netloc = f"{quote(unquote(user), safe='')}{colon}{quote(unquote(password), safe='')}{at}{hosts}"
     context = _encryption(query)
@@ -139,6 +144,10 @@ def _postgres(url: str) -> Address:
     )
 
 
+def _port(host: str) -> str:
+    return host.rpartition("]")[2].partition(":")[2]
+
+
 def _encryption(query: dict[str, str]) -> ssl.SSLContext | None:
     """Settle `sslmode` and `channel_binding` in `query`; a context of our own where asyncpg has no word for it.
 
@@ -146,10 +155,10 @@ def _encryption(query: dict[str, str]) -> ssl.SSLContext | None:
     """
     mode = query.get("sslmode") or None
     if mode is not None and mode not in SSL_MODES:
-        raise _wrong(f"has the sslmode {mode[:50]!r}; it is one of {', '.join(SSL_MODES)}")
+        raise _wrong(f"has an sslmode that is not one of {', '.join(SSL_MODES)}")
     binding = query.pop("channel_binding", "") or "prefer"
     if binding not in CHANNEL_BINDINGS:
-        raise _wrong(f"has the channel_binding {binding[:50]!r}; it is one of {', '.join(sorted(CHANNEL_BINDINGS))}")
+        raise _wrong(f"has a channel_binding that is not one of {', '.join(sorted(CHANNEL_BINDINGS))}")
     if binding == "require" and mode in {None, "allow", "prefer"}:
         query["sslmode"] = "require"
     if query.get("sslrootcert") != "system":

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
+import sqlite3
+import time
+from contextlib import AsyncExitStack, closing
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
@@ -128,9 +130,7 @@ class Database:
     async def aclose(self, timeout_s: float = COMMAND_S) -> None:
         """End what is under way and close all connections."""
         for task in self._under_way:
-            # Once: a second cancellation would tear the closing of its connection, which then never ends.
-            if not task.cancelling():
-                task.cancel()
+            _cancel(task)
         await self.abandoned(timeout_s)
         if self._engine is not None:
             await self._engine.dispose()
@@ -143,10 +143,10 @@ class Database:
         try:
             done, _ = await asyncio.wait((task,), timeout=timeout_s)
         except asyncio.CancelledError:
-            task.cancel()
+            _cancel(task)
             raise
         if not done:
-            task.cancel()
+            _cancel(task)
             raise Unavailable(f"no answer within {timeout_s:.1f} s", has_begun=progress.has_begun)
         return task.result()
 
@@ -158,10 +158,10 @@ class Database:
     async def _transaction(
         self, step: Callable[[AsyncConnection], Awaitable[T]], progress: _Progress, *, is_write: bool
     ) -> T:
-        engine = self._open()
-        if is_write:
-            engine = engine.execution_options(begin="BEGIN IMMEDIATE")
         try:
+            engine = await self._open()
+            if is_write:
+                engine = engine.execution_options(begin="BEGIN IMMEDIATE")
             async with AsyncExitStack() as stack:
                 if is_write and self.is_sqlite:
                     await stack.enter_async_context(self._writer)
@@ -170,13 +170,16 @@ class Database:
                 result = await step(connection)
                 await connection.commit()
                 return result
-        except (exc.SQLAlchemyError, OSError, EOFError, OverflowError, UnicodeError) as error:
+        except (exc.SQLAlchemyError, sqlite3.Error, OSError, EOFError, OverflowError, UnicodeError) as error:
             # Without the driver's error: its words hold what people wrote, and a traceback would print them.
             raise _told(error, has_begun=progress.has_begun) from None
 
-    def _open(self) -> AsyncEngine:
+    async def _open(self) -> AsyncEngine:
+        address = self.address
+        if self._engine is None and address.file is not None:
+            # Tried once without the driver, whose threads do not end cleanly on a file that cannot be opened.
+            await asyncio.to_thread(_try_file, address)
         if self._engine is None:
-            address = self.address
             connect_args = dict(address.connect_args)
             if not self.is_sqlite:
                 connect_args |= {"timeout": CONNECT_S, "command_timeout": self._command_s}
@@ -198,6 +201,29 @@ class Database:
             else:
                 event.listen(self._engine.sync_engine, "checkout", _refuse_closed)
         return self._engine
+
+
+def _cancel(task: asyncio.Task[Any]) -> None:
+    """Cancel it, once: a second time would tear the closing of its connection, which then may never end."""
+    if not task.cancelling():
+        task.cancel()
+
+
+def _try_file(address: Address) -> None:
+    """Open the file once. Raises sqlite3.Error where it is missing, out of reach or no database."""
+    uri = f"{address.engine_url.database}?mode={address.engine_url.query['mode']}"
+    give_up = time.monotonic() + BUSY_S
+    with closing(sqlite3.connect(uri, uri=True)) as connection:
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError:
+                # The first change of the mode does not wait for others who make it.
+                if time.monotonic() > give_up:
+                    raise
+                time.sleep(0.05)
+            else:
+                return
 
 
 def _json(value: object) -> str:
@@ -239,7 +265,7 @@ def _told(error: Exception, *, has_begun: bool) -> Problem:
                 or code.startswith(REFUSALS)
                 or isinstance(error.driver_exception, ValueError)
             )
-        case exc.TimeoutError() | exc.DisconnectionError() | OSError() | EOFError():
+        case exc.TimeoutError() | exc.DisconnectionError() | sqlite3.Error() | OSError() | EOFError():
             is_refusal = False
         case _:
             is_refusal = True

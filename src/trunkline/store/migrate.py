@@ -33,7 +33,7 @@ class NotMigrated(Problem):
 async def check_migrated(database: Database) -> None:
     """Return if the database is at the revision of this release. Raises NotMigrated, or Unavailable."""
     label, file = database.address.label, database.address.file
-    if file is not None and not await asyncio.to_thread(file.is_file):
+    if file is not None and not await asyncio.to_thread(file.exists):
         raise NotMigrated(f"Chat history has no database yet: {label} is not there.")
     revision = await database.read(_revision)
     if revision is None:
@@ -48,8 +48,8 @@ async def check_migrated(database: Database) -> None:
 async def migrate(url: Secret) -> list[str]:
     """Bring the tables of chat history to this release's revision; what was done, in sentences.
 
-    One transaction: all of it, or nothing. Of several at once one does it, and the others find it done. Raises
-    Problem where that is not possible.
+    One transaction: all of it, or nothing. Of several at once one does it, and the others find it done; but not for
+    two databases at once in one process, of which alembic keeps one state. Raises Problem where it is not possible.
     """
     database = Database(url, may_create=True, command_s=MIGRATION_S)
     try:

@@ -102,7 +102,7 @@ def _open_all(targets: Sequence[Target], port: int) -> Listening:
 
 def _open(family: socket.AddressFamily, address: str, port: int) -> socket.socket:
     """One listening socket. Two may bind where neither listens yet, so `listen` can find the port taken too."""
-    one = socket.socket(family, socket.SOCK_STREAM)
+    one = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
