@@ -11,15 +11,22 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from trunkline.access.keys import Keys
+from trunkline.core.call import Operation
+from trunkline.dialects.anthropic_messages import AnthropicMessages, AnthropicMessagesIngress
+from trunkline.dialects.gemini import Gemini, GeminiIngress
 from trunkline.dialects.openai_chat import OpenAIChat
+from trunkline.dialects.openai_chat_ingress import OpenAIChatIngress
+from trunkline.dialects.openai_responses import OpenAIResponses
 from trunkline.dialects.simple import Simple
 from trunkline.edge.api import Api
 from trunkline.edge.body import Bodies, BodyLimits
 from trunkline.edge.inference import SHUTTING_DOWN, Inference, Running, StreamTimes
-from trunkline.edge.middleware import Access, Front, Handler, Neighbours, Route, asgi_handler
+from trunkline.edge.middleware import Front, Neighbours, asgi_handler
+from trunkline.edge.models import Models
 from trunkline.edge.ops import Ops
 from trunkline.edge.page import page_app
 from trunkline.edge.problem_response import problem_json
+from trunkline.edge.routes import dialect_routes, public, seed_routes
 from trunkline.gateway.attempt import Attempter
 from trunkline.gateway.gateway import Gateway
 from trunkline.routing.plan import plan
@@ -33,10 +40,11 @@ from trunkline.upstream.client import Client
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from trunkline.core.caller import Caller
+    from trunkline.core.catalog import Catalog
     from trunkline.core.record import Sink
     from trunkline.dialects.dialect import Ingress
-    from trunkline.edge.request import Answer, Receive, Request, Scope, Send
+    from trunkline.edge.middleware import Route
+    from trunkline.edge.request import Receive, Scope, Send
     from trunkline.settings.values import Server, Settings
 
     AskAll = Callable[[str], Awaitable[Sequence[dict[str, Any]]]]
@@ -44,10 +52,9 @@ if TYPE_CHECKING:
 STOP_S: Final = 5.0
 """How long what is still to be written may take once everything else has ended."""
 
-MAX_SESSION_BODY: Final = 1024 * 1024
+EGRESSES: Final = {egress.name: egress for egress in (OpenAIChat(), OpenAIResponses(), AnthropicMessages(), Gemini())}
 
-GET: Final = frozenset({"GET", "HEAD"})
-POST: Final = frozenset({"POST"})
+MAX_SESSION_BODY: Final = 1024 * 1024
 
 
 class Application:
@@ -72,7 +79,7 @@ class Application:
         sinks: tuple[Sink, ...] = (self._meter, log)
         gateway = Gateway(
             planner=plan,
-            attempter=Attempter(self._client, {"openai_chat": OpenAIChat()}, max_event_bytes=server.max_event_bytes),
+            attempter=Attempter(self._client, EGRESSES, max_event_bytes=server.max_event_bytes),
             history=self._history,
             sinks=sinks,
         )
@@ -98,10 +105,8 @@ class Application:
             keys=keys,
             bodies=bodies,
         )
-        routes, prefixes = self._routes(Simple(), server)
         self._front = Front(
-            routes=routes,
-            prefixes=prefixes,
+            routes=self._routes(lambda: catalog, server),
             neighbours=_neighbours(server),
             keys=keys,
             responses=(self._meter, log),
@@ -178,41 +183,20 @@ class Application:
         # Not here: a thousand series take 0.2 s, in which no stream would move.
         return await asyncio.to_thread(render, snapshots)
 
-    def _routes(self, chat: Ingress, server: Server) -> tuple[dict[str, Route], dict[str, Route]]:
-        """Every path there is, with who may use it: exact ones, and prefixes."""
-
-        async def answer_chat(request: Request, caller: Caller | None, receive: Receive, answer: Answer, /) -> None:
-            assert caller is not None  # noqa: S101 - the route wants one
-            await self._inference.answer(chat, request, caller, receive, answer)
-
-        def public(handler: Handler) -> Route:
-            return Route(methods=GET, access=Access.PUBLIC, handler=handler, is_quiet=True)
-
-        ops = self._ops
+    def _routes(self, catalog: Callable[[], Catalog], server: Server) -> dict[str, Route]:
         api = Api(self._history, max_body_bytes=min(server.max_body_bytes, MAX_SESSION_BODY))
-        page = asgi_handler(page_app(Path(str(resources.files("trunkline.web")))))
-        sessions = Route(methods=GET | POST, access=Access.CALLER, handler=asgi_handler(api.sessions))
-        session = Route(methods=GET | {"PUT", "DELETE"}, access=Access.CALLER, handler=asgi_handler(api.sessions))
-        exact = {
-            "/api/chat": Route(
-                methods=POST,
-                access=Access.CALLER,
-                handler=answer_chat,
-                write_problem=chat.write_problem,
-                errors_stream=True,
-            ),
-            "/health": public(ops.health),
-            "/livez": public(ops.live),
-            "/readyz": public(ops.ready),
-            "/api/chat/sessions": sessions,
-            "/metrics": Route(methods=GET, access=Access.ADMIN, handler=ops.metrics, is_quiet=True),
-            "/auth/login": Route(methods=POST, access=Access.PUBLIC, handler=ops.log_in),
-            "/openapi.json": public(api.document),
-            "/docs": public(api.page),
-            "/": public(page),
-            "/favicon.svg": public(page),
+        page = page_app(Path(str(resources.files("trunkline.web"))))
+        ingresses: dict[str, Ingress] = {
+            "/chat/completions": OpenAIChatIngress(),
+            "/responses": OpenAIResponses(),
+            "/messages": AnthropicMessagesIngress(),
+            "/messages/count_tokens": AnthropicMessagesIngress(Operation.COUNT),
         }
-        return exact, {"/api/chat/sessions/": session, "/assets/": public(page)}
+        return {
+            "/": public(asgi_handler(page)),
+            **seed_routes(self._inference, Simple(), self._ops, api, page),
+            **dialect_routes(self._inference, Models(catalog), ingresses, GeminiIngress()),
+        }
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         """For ASGI servers that have no supervisor of ours around them."""

@@ -36,7 +36,8 @@ def catalog(*providers: Provider, **more: Any) -> Catalog:
 
 def resolved(where: Catalog, name: str | None) -> tuple[str, str]:
     target = where.resolve(name)
-    assert target.name == f"{target.provider.name}/{target.model.id}"
+    assert target.name.startswith(f"{target.provider.name}/")
+    assert target.name.endswith(target.model.id)
     return target.provider.name, target.model.id
 
 

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dialects.targets import events_of, frame, says, stream, target
+from trunkline.core.call import Opaque
 from trunkline.core.problem import Kind, Problem
 from trunkline.core.reply import (
     Block,
@@ -38,6 +39,11 @@ def text(words: str) -> tuple[Block, ...]:
     return (Block(BlockKind.TEXT, words),)
 
 
+def call(id_: str, name: str, arguments: str, proof: bytes | None = None) -> Block:
+    opaque = None if proof is None else Opaque("openai_chat", proof)
+    return Block(BlockKind.TOOL_CALL, arguments, id_, name, opaque)
+
+
 ANSWERS = {
     "aimock-chat-hello": Reply(
         head=Head(id="chatcmpl-zS-czsfp4lLukWIr", model="gpt-4o"),
@@ -47,6 +53,10 @@ ANSWERS = {
     ),
     "aimock-chat-weather": Reply(
         head=Head(id="chatcmpl-qKiQqI_g6gRVxHvm", model="gpt-4o"),
+        blocks=(
+            call("call_ncHz_D6VG4-N_1C2", "get_weather", '{"city":"Paris","unit":"c"}'),
+            call("call_nhF9RRYPf6RbL79u", "get_time", '{"city":"Oslo"}'),
+        ),
         usage=Usage(input_tokens=2, output_tokens=16),
         finish=Finish(FinishReason.TOOL_CALLS, "tool_calls"),
     ),
@@ -64,8 +74,93 @@ ANSWERS = {
     "openrouter-processing-cost": Reply(
         head=Head(id="gen-abc123", model="openai/gpt-4o"),
         blocks=text("Hello there!"),
-        usage=Usage(input_tokens=194, output_tokens=2, cached_tokens=0, reasoning_tokens=0, cost_nano=950_000_000),
+        usage=Usage(
+            input_tokens=194,
+            output_tokens=2,
+            cached_tokens=0,
+            cache_write_tokens=100,
+            reasoning_tokens=0,
+            cost_nano=950_000_000,
+        ),
         finish=Finish(FinishReason.STOP, "completed"),
+    ),
+    "openrouter-reasoning-details": Reply(
+        head=Head(id="gen-thinks", model="anthropic/claude-sonnet-4.5"),
+        blocks=(
+            Block(
+                BlockKind.REASONING,
+                "The user wants the weather.",
+                opaque=Opaque(
+                    "openai_chat",
+                    b'[{"type":"reasoning.text","text":"The user wants the weather.","format":"anthropic-claude-v1",'
+                    b'"index":0,"signature":"EqQBCgIYAhIM"}]',
+                ),
+            ),
+            *text("I'll look."),
+            call("toolu_01", "get_weather", '{"city": "Paris"}'),
+        ),
+        usage=Usage(
+            input_tokens=400,
+            output_tokens=90,
+            cached_tokens=256,
+            cache_write_tokens=0,
+            reasoning_tokens=30,
+            cost_nano=2_550_000,
+        ),
+        finish=Finish(FinishReason.TOOL_CALLS, "tool_use"),
+    ),
+    "openrouter-gemini-late-proof": Reply(
+        head=Head(id="gen-late", model="google/gemini-3-pro"),
+        blocks=(
+            Block(
+                BlockKind.REASONING,
+                "Looking.",
+                opaque=Opaque(
+                    "openai_chat",
+                    b'[{"type":"reasoning.text","text":"Looking.","format":"google-gemini-v1","index":0}]',
+                ),
+            ),
+            call(
+                "tool_0_f",
+                "f",
+                "{}",
+                b'[{"type":"reasoning.encrypted","data":"CiQB","format":"google-gemini-v1","id":"tool_0_f","index":0}]',
+            ),
+        ),
+        finish=Finish(FinishReason.TOOL_CALLS, "STOP"),
+    ),
+    "openai-refusal": Reply(
+        head=Head(id="chatcmpl-no", model="gpt-4o-2024-08-06"),
+        blocks=(Block(BlockKind.REFUSAL, "I'm sorry, I cannot assist."),),
+        usage=Usage(input_tokens=81, output_tokens=11, cached_tokens=64, reasoning_tokens=0),
+        finish=STOP,
+    ),
+    "deepseek-reasoning-content": Reply(
+        head=Head(id="1f633d8b", model="deepseek-reasoner"),
+        blocks=(Block(BlockKind.REASONING, "9.8 is larger."), *text("9.8")),
+        usage=Usage(input_tokens=11, output_tokens=9, cached_tokens=0, reasoning_tokens=6),
+        finish=STOP,
+    ),
+    "mistral-thinking-parts": Reply(
+        head=Head(id="cmpl-e5", model="magistral-medium-latest"),
+        blocks=(Block(BlockKind.REASONING, "Okay, John is 18."), *text("He is 18.")),
+        usage=Usage(input_tokens=10, output_tokens=20),
+        finish=STOP,
+    ),
+    "gemini-parallel-index-zero": Reply(
+        head=Head(id="g1", model="gemini-2.5-flash"),
+        blocks=(
+            call("function-call-1", "get_weather", '{"city":"Paris"}', b'{"google":{"thought_signature":"CpwB"}}'),
+            call("function-call-2", "get_weather", '{"city":"Oslo"}'),
+        ),
+        usage=Usage(input_tokens=60, output_tokens=20),
+        finish=Finish(FinishReason.TOOL_CALLS, "stop"),
+    ),
+    "perplexity-annotations": Reply(
+        head=Head(id="p1", model="sonar"),
+        blocks=text("It is so [1]."),
+        usage=Usage(input_tokens=4, output_tokens=3),
+        finish=STOP,
     ),
 }
 FAILURES = {

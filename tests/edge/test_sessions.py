@@ -55,15 +55,14 @@ async def serving(history: History | None) -> AsyncGenerator[httpx.AsyncClient]:
     config = uvicorn.Config(front, lifespan="off", log_config=None, http="httptools", loop="asyncio")
     server = uvicorn.Server(config)
     running = asyncio.create_task(server.serve(sockets=[listening]))
-    async with httpx.AsyncClient(
-        base_url=f"http://127.0.0.1:{listening.getsockname()[1]}", headers=ADA, timeout=20
-    ) as client:
-        try:
+    base_url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    try:
+        async with httpx.AsyncClient(base_url=base_url, headers=ADA, timeout=20) as client:
             yield client
-        finally:
-            server.should_exit = True
-            await running
-            listening.close()
+    finally:
+        server.should_exit = True
+        await running
+        listening.close()
 
 
 @pytest.fixture

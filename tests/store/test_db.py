@@ -85,6 +85,15 @@ async def test_a_caller_who_stops_waiting_is_let_go_at_once(outage: Outage) -> N
         await outage.end()
 
 
+async def test_closing_does_not_wait_for_a_server_that_is_silent(outage: Outage) -> None:
+    async with opened(outage.url) as database:
+        await database.read(partial(run, statement="SELECT 1"))
+        outage.begin()
+        before = time.perf_counter()
+        await database.aclose()
+        assert time.perf_counter() - before < 2
+
+
 async def test_a_database_that_is_not_there_is_unavailable_and_nothing_has_begun(
     tmp_path: Path, unused_port: int
 ) -> None:

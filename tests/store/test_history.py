@@ -13,7 +13,7 @@ from store.databases import Clock, Place, opened, running
 from store.turns import USER, begin, finish, say, texts
 from trunkline.core.problem import Kind, Problem
 from trunkline.core.reply import Usage
-from trunkline.store.history import History
+from trunkline.store.history import BEGIN_S, History
 
 if TYPE_CHECKING:
     from trunkline.store.db import Database
@@ -60,12 +60,12 @@ async def test_the_session_counts_its_messages_and_knows_the_time_of_the_last(hi
     assert (read.last_message_at - read.created_at).total_seconds() == 60
 
 
-@pytest.mark.parametrize(("status", "text"), [("cut", "Half of"), ("cancelled", "The beginning")])
-async def test_an_answer_that_broke_is_stored_as_it_was_seen(history: History, status: str, text: str) -> None:
-    session = await say(history, "Tell me", text, status=status)
-    page = await history.owned_by(USER).messages(UUID(session))
-    assert (page.messages[1].status, page.messages[1].content) == (status, text)
-    assert texts(await begin(history, "Go on", session=session)) == ["Tell me", text]
+async def test_an_answer_that_broke_is_stored_as_it_was_seen(history: History) -> None:
+    for status, text in (("cut", "Half of"), ("cancelled", "The beginning")):
+        session = await say(history, "Tell me", text, status=status)
+        page = await history.owned_by(USER).messages(UUID(session))
+        assert (page.messages[1].status, page.messages[1].content) == (status, text)
+        assert texts(await begin(history, "Go on", session=session)) == ["Tell me", text]
 
 
 async def test_a_failed_answer_is_on_record_and_not_in_the_context(history: History) -> None:
@@ -97,13 +97,24 @@ async def test_text_that_postgresql_refuses_is_stored_with_replacement_character
     assert history.lost == 0
 
 
-@pytest.mark.parametrize(
-    "name", [str(uuid4()), "not-a-uuid", "", "0", "\0", f"{{{uuid4()}}}", uuid4().hex, f"urn:uuid:{uuid4()}", "é" * 36]
+NO_SESSIONS = (
+    str(uuid4()),
+    uuid4().hex,
+    f"{{{uuid4()}}}",
+    f"urn:uuid:{uuid4()}",
+    "not-a-uuid",
+    "",
+    "0",
+    "\0",
+    "é" * 36,
 )
-async def test_a_session_that_is_not_there_is_not_found(history: History, name: str) -> None:
-    with pytest.raises(Problem) as caught:
-        await begin(history, session=name)
-    assert (caught.value.kind, caught.value.param) == (Kind.NOT_FOUND, "sessionId")
+
+
+async def test_a_session_that_is_not_there_is_not_found(history: History) -> None:
+    for name in NO_SESSIONS:
+        with pytest.raises(Problem) as caught:
+            await begin(history, session=name)
+        assert (caught.value.kind, caught.value.param) == (Kind.NOT_FOUND, "sessionId")
 
 
 async def test_another_users_session_is_not_found_whatever_goes_on_in_it(history: History, somewhere: Place) -> None:
@@ -157,6 +168,19 @@ async def test_across_workers_a_session_has_one_turn_at_a_time(somewhere: Place,
         assert caught.value.kind is Kind.CONFLICT
         asyncio.get_running_loop().call_later(0.3, finish, here, turn)
         assert texts(await begin(there, "Next", session=turn.session_id)) == ["Hello", "Hi!"]
+
+
+async def test_an_answer_that_another_worker_is_writing_is_read_after_that(somewhere: Place, clock: Clock) -> None:
+    async with (
+        opened(somewhere.url) as one,
+        opened(somewhere.url) as two,
+        running(History(one, clock=clock)) as here,
+    ):
+        turn = await begin(here)
+        theirs = History(two, clock=clock).owned_by(USER)
+        assert len((await theirs.messages(UUID(turn.session_id))).messages) == 1
+        asyncio.get_running_loop().call_later(0.1, finish, here, turn)
+        assert len((await theirs.messages(UUID(turn.session_id))).messages) == 2
 
 
 async def test_a_turn_whose_process_died_frees_its_session_after_the_lease(somewhere: Place, clock: Clock) -> None:
@@ -280,10 +304,11 @@ async def test_a_long_session_is_read_from_its_end(history: History) -> None:
     assert [text[:3] for text in texts(await begin(history, session=session))] == ["New", "yyy"]
 
 
-async def test_two_hundred_turns_at_once_begin_and_are_stored(history: History, somewhere: Place) -> None:
-    turns = await asyncio.gather(*(begin(history, f"No. {number}") for number in range(200)))
-    for number, turn in enumerate(turns):
-        finish(history, turn, f"Answer {number}")
-    await history.aclose(20)
+async def test_two_hundred_turns_at_once_begin_and_are_stored(database: Database, somewhere: Place) -> None:
+    async with running(History(database, begin_s=4 * BEGIN_S)) as history:
+        turns = await asyncio.gather(*(begin(history, f"No. {number}") for number in range(200)))
+        for number, turn in enumerate(turns):
+            finish(history, turn, f"Answer {number}")
+        await history.aclose(20)
     assert history.lost == 0
     assert await somewhere.count("chat_messages") == 400

@@ -134,6 +134,10 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     allow_private: bool = False
     timeouts: Timeouts = Timeouts()
 
+    def full_name(self, model_id: str) -> str:
+        """How people write it: `provider/model`; OpenRouter's own slugs begin with its name already."""
+        return model_id if model_id.startswith(f"{self.name}/") else f"{self.name}/{model_id}"
+
     def model(self, model_id: str) -> Model:
         """What is known of this model; a bare row where nothing is."""
         return next((model for model in self.models if model.id == model_id), Model(id=model_id))
@@ -152,7 +156,7 @@ class Target(msgspec.Struct, frozen=True):
     @property
     def name(self) -> str:
         """How people write it: `provider/model`."""
-        return f"{self.provider.name}/{self.model.id}"
+        return self.provider.full_name(self.model.id)
 
 
 class Catalog(msgspec.Struct, frozen=True, kw_only=True):
@@ -193,7 +197,7 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
             return self.default_model
         for provider in self.providers:
             if provider.default_model:
-                return f"{provider.name}/{provider.default_model}"
+                return provider.full_name(provider.default_model)
         raise invalid("Name a `model`: none is configured as the default.", param="model")
 
     def names(self) -> Iterable[str]:
@@ -202,7 +206,7 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
             yield alias
         for provider in self.providers:
             if provider.default_model:
-                yield f"{provider.name}/{provider.default_model}"
+                yield provider.full_name(provider.default_model)
             for model in provider.models:
-                yield f"{provider.name}/{model.id}"
+                yield provider.full_name(model.id)
                 yield model.id

@@ -131,7 +131,15 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True):
     wants_usage: bool = False
 
 
-class Forwarder(Protocol):
+class Outlet(Protocol):
+    """What writes one client's stream, and knows where in it a break has to be told."""
+
+    def write_problem(self, problem: Problem) -> bytes:
+        """The problem as the last event of the stream."""
+        ...
+
+
+class Forwarder(Outlet, Protocol):
     """Upstream frames -> the client's bytes, where both speak the same dialect. One for each stream."""
 
     def forward(self, frame: Frame) -> bytes:
@@ -143,7 +151,7 @@ class Forwarder(Protocol):
         ...
 
 
-class EventWriter(Protocol):
+class EventWriter(Outlet, Protocol):
     """Events -> the client's bytes. One for each stream."""
 
     def write(self, events: Iterable[Event]) -> bytes:
@@ -160,6 +168,8 @@ class Ingress(Protocol):
     name: str
     commits_on_reasoning: bool
     """Whether reasoning is content for this dialect's clients."""
+    keep_alive: bytes
+    """What may stand between two events, and means nothing to this dialect's clients."""
 
     def peek(self, body: bytes) -> Envelope:
         """The top-level keys that planning needs. Raises Problem INVALID_REQUEST naming the field."""
@@ -175,6 +185,14 @@ class Ingress(Protocol):
 
     def write_problem(self, problem: Problem, *, as_json: bool = False) -> bytes:
         """The problem as the last event of a stream, or as a JSON body."""
+        ...
+
+
+class CountIngress(Ingress, Protocol):
+    """An ingress whose clients may ask how many tokens a request has."""
+
+    def write_count(self, tokens: int) -> bytes:
+        """The answer to that, as a JSON body."""
         ...
 
 
@@ -224,7 +242,11 @@ def splice(body: bytes, changes: Mapping[str, bytes | None]) -> bytes:
 
     New keys go to the end, in order. Raises Problem INVALID_REQUEST as `top_level` does.
     """
-    keys = dict(top_level(body))
+    return join(top_level(body), changes)
+
+
+def join(keys: Mapping[str, msgspec.Raw], changes: Mapping[str, bytes | None]) -> bytes:
+    """The same, for a body whose top-level keys were read already."""
     pieces: list[bytes] = []
     for name, raw in keys.items():
         value = changes[name] if name in changes else bytes(raw)

@@ -1,249 +1,156 @@
 """OpenAI's chat completions, as most of the field speaks it: the egress.
 
-Sources: https://platform.openai.com/docs/api-reference/chat and, for errors inside an answer, the provider and
-cost fields, https://openrouter.ai/docs/api-reference/overview (read 2026-08-22).
+Sources: https://platform.openai.com/docs/api-reference/chat and, for errors inside an answer and the fields that
+aggregators add, https://openrouter.ai/docs/api-reference/overview (read 2026-08-22).
 """
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from trunkline.core.problem import Kind, Problem, Retry, Source, invalid
-from trunkline.core.reply import (
-    BlockKind,
-    Delta,
-    End,
-    Event,
-    Finish,
-    FinishReason,
-    Head,
-    Start,
-    Usage,
-)
-from trunkline.dialects.dialect import WireRequest
+from trunkline.core.problem import Problem, invalid
+from trunkline.dialects.dialect import WireRequest, join, top_level
+from trunkline.dialects.opaque import PREFIX
+from trunkline.dialects.openai_chat_fields import OPENROUTER, PLANNED
+from trunkline.dialects.openai_chat_messages import without_foreign_proofs
+from trunkline.dialects.openai_chat_reader import Reader, read_whole
+from trunkline.dialects.openai_chat_request import no_temperature, over_limit, write_body
+from trunkline.dialects.openai_chat_wire import NAME
 from trunkline.dialects.upstream_error import classify, invalid_answer, parse_error_body, read_error
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from trunkline.core.call import Call
+    from trunkline.core.call import Call, Envelope
     from trunkline.core.catalog import Target
-    from trunkline.dialects.sse import Frame
+    from trunkline.core.reply import Reply
 
-NANO: Final = 1_000_000_000
-MAX_REASONABLE_COST: Final = 1_000_000
-"""Dollars. A single answer's cost over this is a broken number, not a price."""
+__all__ = ["OpenAIChat", "Reader"]
 
-_FINISH: Final[Mapping[str, FinishReason]] = {
-    "stop": FinishReason.STOP,
-    "eos": FinishReason.STOP,
-    "length": FinishReason.LENGTH,
-    "max_tokens": FinishReason.LENGTH,
-    "tool_calls": FinishReason.TOOL_CALLS,
-    "function_call": FinishReason.TOOL_CALLS,
-    "content_filter": FinishReason.CONTENT_FILTER,
-}
+_LIMITS: Final = ("max_tokens", "max_completion_tokens")
 
 
-class _Details(msgspec.Struct):
-    cached_tokens: int | None = None
-    reasoning_tokens: int | None = None
+class _FailedChoice(msgspec.Struct):
+    error: object = None
 
 
-class _Usage(msgspec.Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    prompt_tokens_details: _Details | None = None
-    completion_tokens_details: _Details | None = None
-    cost: float | None = None
+class _FailedAnswer(msgspec.Struct):
+    choices: list[_FailedChoice]
 
 
-class _Delta(msgspec.Struct):
-    content: str | None = None
-    reasoning: str | None = None
-    reasoning_content: str | None = None
-    refusal: str | None = None
-
-
-class _Choice(msgspec.Struct):
-    delta: _Delta | None = None
-    finish_reason: str | None = None
-    native_finish_reason: str | None = None
-    index: int = 0
-    error: Any = None
-
-
-class _Chunk(msgspec.Struct):
-    choices: list[_Choice] | None = None
-    id: str | None = None
-    model: str | None = None
-    usage: _Usage | None = None
-    error: Any = None
-
-
-_CHUNK = msgspec.json.Decoder(_Chunk)
-
-
-class Reader:
-    """Frames -> events for the first choice. Usage may come before or after the finish, or with it."""
-
-    def __init__(self, target: Target) -> None:
-        self._target = target
-        self._head_sent = False
-        self._open: BlockKind | None = None
-        self._index = -1
-        self._finish: Finish | None = None
-        self.is_done = False
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether the answer is whole; only usage can still follow."""
-        return self._finish is not None
-
-    def read(self, frame: Frame) -> Sequence[Event]:
-        """The events of one frame. Raises Problem for an error object and for what is no chunk."""
-        if frame.data == b"[DONE]":
-            self.is_done = True
-            return ()
-        if not frame.data or frame.data.startswith(b":"):
-            return ()  # a keep-alive that somebody put into a data line
-        try:
-            chunk = _CHUNK.decode(frame.data)
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-            raise invalid_answer(self._target, "an event that is not a chat completion chunk") from error
-        if chunk.error is not None:
-            raise self._stream_error(chunk.error)
-        events: list[Event] = []
-        if not self._head_sent and (chunk.id or chunk.model):
-            self._head_sent = True
-            events.append(Head(id=chunk.id, model=chunk.model))
-        for choice in chunk.choices or ():
-            if choice.index == 0:
-                self._choice(choice, events)
-        if chunk.usage is not None:
-            events.append(_usage(chunk.usage))
-        return events
-
-    def close(self) -> Sequence[Event]:
-        """The finish, once nothing can follow it. Raises Problem TRUNCATED without one."""
-        if self._finish is None:
-            raise Problem(
-                Kind.TRUNCATED,
-                f"{self._target.provider.label} ended its answer in the middle. Try again.",
-                source=Source.UPSTREAM,
-                retry=Retry.ELSEWHERE,
-                detail="stream ended without a finish reason",
-            )
-        return (self._finish,)
-
-    def _choice(self, choice: _Choice, events: list[Event]) -> None:
-        if choice.error is not None:
-            raise self._stream_error(choice.error)
-        delta = choice.delta
-        if delta is not None:
-            if reasoning := delta.reasoning or delta.reasoning_content:
-                self._text(BlockKind.REASONING, reasoning, events)
-            if delta.content:
-                self._text(BlockKind.TEXT, delta.content, events)
-            if delta.refusal:
-                self._text(BlockKind.REFUSAL, delta.refusal, events)
-        if choice.finish_reason and self._finish is None:
-            if choice.finish_reason == "error":
-                raise self._stream_error(None)
-            if self._open is not None:
-                events.append(End(self._index))
-                self._open = None
-            reason = _FINISH.get(choice.finish_reason, FinishReason.STOP)
-            self._finish = Finish(reason, choice.native_finish_reason or choice.finish_reason)
-
-    def _text(self, kind: BlockKind, text: str, events: list[Event]) -> None:
-        if self._open is not kind:
-            if self._open is not None:
-                events.append(End(self._index))
-            self._index += 1
-            self._open = kind
-            events.append(Start(self._index, kind))
-        events.append(Delta(self._index, text))
-
-    def _stream_error(self, error: object) -> Problem:
-        return classify(self._target, 200, {}, read_error(error))
+_FAILED_ANSWER = msgspec.json.Decoder(_FailedAnswer)
+_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw] | None)
 
 
 class OpenAIChat:
     """The egress of every provider that speaks chat completions."""
 
-    name = "openai_chat"
+    name = NAME
 
     def write_call(self, call: Call, target: Target) -> WireRequest:
         """`POST {base}/chat/completions`. Raises Problem where an explicit value is over the target's limit."""
-        provider, model = target.provider, target.model
-        body: dict[str, object] = {
-            "model": model.id,
-            "messages": [{"role": message.role.value, "content": message.text} for message in call.messages],
-            "stream": call.stream,
-        }
-        if call.temperature is not None:
-            if provider.quirks.takes_temperature:
-                body["temperature"] = call.temperature
-            elif "temperature" not in call.defaulted:
-                raise invalid(f"{target.name} does not take a temperature: leave it out.", param="temperature")
-        if call.max_tokens is not None:
-            body[provider.quirks.max_tokens_key] = _max_tokens(call.max_tokens, call, target)
-        if call.stream and provider.quirks.stream_usage:
-            body["stream_options"] = {"include_usage": True}
-        headers = [
-            ("content-type", "application/json"),
-            ("accept", "text/event-stream" if call.stream else "application/json"),
-            *provider.headers,
-        ]
-        if provider.credential is not None:
-            headers.append(("authorization", f"Bearer {provider.credential.reveal()}"))
-        return WireRequest(
-            method="POST",
-            origin=provider.origin,
-            path=f"{provider.path}/chat/completions",
-            headers=tuple(headers),
-            body=msgspec.json.encode(body),
-            allow_private=provider.allow_private,
-        )
+        body, dropped = write_body(call, target)
+        return _request(body, target, is_stream=call.stream, dropped=dropped)
+
+    def splice(self, body: bytes, envelope: Envelope, target: Target) -> WireRequest:
+        """The client's own body with the target's model, usage asked for in a stream, and nothing stored.
+
+        Fields for the planner and those that only OpenRouter knows are taken out; the limit goes under the name
+        that the target has for it. Raises Problem where the target cannot take an explicit value.
+        """
+        keys = top_level(body)
+        quirks = target.provider.quirks
+        if "temperature" in keys and not quirks.takes_temperature and bytes(keys["temperature"]) != b"null":
+            raise no_temperature(target)
+        changes: dict[str, bytes | None] = {"model": msgspec.json.encode(target.model.id)}
+        changes |= dict.fromkeys(PLANNED)
+        changes |= _limit(keys, envelope, target)
+        if envelope.stream:
+            changes |= _stream_options(keys, asks=quirks.stream_usage)
+        changes["usage"] = None  # OpenRouter's old way to ask for what the envelope holds as `wants_usage`
+        changes["store"] = b"false" if quirks.keeps_answers else None
+        dropped: list[str] = []
+        if not quirks.accepts_provider_object:
+            changes |= dict.fromkeys(OPENROUTER)
+            dropped += sorted(OPENROUTER.intersection(keys))
+        if quirks.keeps_answers and "metadata" in keys:
+            changes["metadata"] = None  # refused unless the answer is stored
+            dropped.append("metadata")
+        if PREFIX.encode() in body and (messages := without_foreign_proofs(bytes(keys["messages"]))):
+            changes["messages"] = messages
+            dropped.append("reasoning.signature")
+        return _request(join(keys, changes), target, is_stream=envelope.stream, dropped=tuple(dropped))
+
+    def read_reply(self, body: bytes, target: Target) -> Reply:
+        """A whole answer. Raises Problem for an error inside it and for what is no answer."""
+        return read_whole(body, target)
 
     def reader(self, target: Target) -> Reader:
         """A reader for one stream of this target."""
         return Reader(target)
 
     def read_problem(self, target: Target, status: int, headers: Mapping[str, str], body: bytes) -> Problem:
-        """What a status that is not 200, or a 200 that is no stream, means."""
+        """What a status that is not 200, or a 200 that is no answer, means."""
         error = parse_error_body(body)
+        if error is None:
+            error = _error_of_choice(body)
         if 200 <= status < 300 and error is None:
             kind = headers.get("content-type", "no content type").partition(";")[0][:60]
             return invalid_answer(target, f"status {status}, {kind}, {len(body)} bytes")
         return classify(target, status, headers, read_error(error))
 
 
-def _max_tokens(wanted: int, call: Call, target: Target) -> int:
-    limit = target.model.max_output_tokens
-    if limit is None or wanted <= limit:
-        return wanted
-    if "max_tokens" in call.defaulted:
-        return limit
-    raise invalid(
-        f"{target.name} gives at most {limit:,} tokens in an answer; {wanted:,} were asked for.",
-        param="maxTokens",
+def _request(body: bytes, target: Target, *, is_stream: bool, dropped: tuple[str, ...]) -> WireRequest:
+    provider = target.provider
+    headers = [
+        ("content-type", "application/json"),
+        ("accept", "text/event-stream" if is_stream else "application/json"),
+        *provider.headers,
+    ]
+    if provider.credential is not None:
+        headers.append(("authorization", f"Bearer {provider.credential.reveal()}"))
+    return WireRequest(
+        method="POST",
+        origin=provider.origin,
+        path=f"{provider.path}/chat/completions",
+        headers=tuple(headers),
+        body=body,
+        allow_private=provider.allow_private,
+        dropped=dropped,
     )
 
 
-def _usage(usage: _Usage) -> Usage:
-    cost = usage.cost
-    cost_nano = None
-    if cost is not None and math.isfinite(cost) and 0 <= cost <= MAX_REASONABLE_COST:
-        cost_nano = round(cost * NANO)
-    return Usage(
-        input_tokens=usage.prompt_tokens,
-        output_tokens=usage.completion_tokens,
-        cached_tokens=usage.prompt_tokens_details.cached_tokens if usage.prompt_tokens_details else None,
-        reasoning_tokens=usage.completion_tokens_details.reasoning_tokens if usage.completion_tokens_details else None,
-        cost_nano=cost_nano,
-    )
+def _limit(keys: Mapping[str, msgspec.Raw], envelope: Envelope, target: Target) -> dict[str, bytes | None]:
+    """The limit of the answer under the target's own name for it."""
+    wanted, limit = envelope.max_tokens, target.model.max_output_tokens
+    given = [name for name in _LIMITS if name in keys]
+    if wanted is not None and limit is not None and wanted > limit and given:
+        raise over_limit(target, limit, wanted, given[0])
+    own = target.provider.quirks.max_tokens_key
+    if wanted is None or given == [own]:
+        return {}
+    return {**dict.fromkeys(_LIMITS), own: msgspec.json.encode(wanted)}
+
+
+def _stream_options(keys: Mapping[str, msgspec.Raw], *, asks: bool) -> dict[str, bytes | None]:
+    """What the client said of its stream, with usage asked for where it only comes so; unknown to the others."""
+    try:
+        options = dict(_OBJECT.decode(keys.get("stream_options", b"null")) or {})
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        raise invalid("`stream_options` must be an object.", param="stream_options") from None
+    if asks:
+        options["include_usage"] = msgspec.Raw(b"true")
+    else:
+        options.pop("include_usage", None)
+    return {"stream_options": msgspec.json.encode(options) if options else None}
+
+
+def _error_of_choice(body: bytes) -> object:
+    """The error of the first choice of a whole answer: OpenRouter's form where a part of it was made."""
+    try:
+        choices = _FAILED_ANSWER.decode(body).choices
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return None
+    return choices[0].error if choices else None

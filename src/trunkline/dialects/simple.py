@@ -163,12 +163,17 @@ class Writer:
                     pass
         return out
 
+    def write_problem(self, problem: Problem) -> bytes:
+        """The error event that ends the stream."""
+        return write_problem(problem)
+
 
 class Simple:
     """The ingress of `POST /api/chat`."""
 
     name = "simple"
     commits_on_reasoning = False
+    keep_alive = sse.KEEP_ALIVE
 
     def peek(self, body: bytes) -> Envelope:
         """All of the request is shallow, so all of it is checked here."""
@@ -203,5 +208,10 @@ class Simple:
 
     def write_problem(self, problem: Problem, *, as_json: bool = False) -> bytes:
         """`{"error","type"}`, as the stream's last event or as plain JSON."""
-        data = msgspec.json.encode({"error": problem.message, "type": ERROR_TYPE[problem.kind]})
-        return data if as_json else sse.event(data)
+        return write_problem(problem, as_json=as_json)
+
+
+def write_problem(problem: Problem, *, as_json: bool = False) -> bytes:
+    """`{"error","type"}`, as the stream's last event or as plain JSON."""
+    data = msgspec.json.encode({"error": problem.message, "type": ERROR_TYPE[problem.kind]})
+    return data if as_json else sse.event(data)

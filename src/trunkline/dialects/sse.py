@@ -31,9 +31,16 @@ class Frame(msgspec.Struct, frozen=True):
     event: bytes | None = None
 
 
-def event(data: bytes) -> bytes:
-    """One unnamed event. `data` must hold no line break: compact JSON never does."""
-    return b"data: " + data + b"\n\n"
+def event(data: bytes, name: bytes | None = None) -> bytes:
+    """One event, unnamed where it has no name. `data` must hold no line break: compact JSON never does."""
+    if name is None:
+        return b"data: " + data + b"\n\n"
+    return b"event: " + name + b"\ndata: " + data + b"\n\n"
+
+
+def forward(frame: Frame) -> bytes:
+    """A frame that came in, as it goes out: its name, and its payload untouched."""
+    return event(frame.data.replace(b"\n", b"\ndata: "), frame.event)
 
 
 class Framer:

@@ -113,7 +113,20 @@ _CONTEXT = frozenset(
         "string_too_long",
     }
 )
-_FILTERED = frozenset({"content_policy_violation", "content_filter", "moderation", "refusal"})
+_FILTERED = frozenset(
+    {
+        "content_policy_violation",
+        "content_filter",
+        "moderation",
+        "refusal",
+        "image_content_policy_violation",
+        "bio_policy",
+        "cyber_policy",
+        "misalignment_policy_violation",
+    }
+)
+_KEY = frozenset({"invalid_api_key", "permission_denied"})
+"""The router's credential is refused, whatever the status says: Google says 400."""
 _TYPE_STATUS: Final[Mapping[str, int]] = {
     "authentication": 401,
     "authentication_error": 401,
@@ -137,6 +150,20 @@ _TYPE_STATUS: Final[Mapping[str, int]] = {
     "unsupported_image_format": 400,
     "image_not_found": 400,
     "image_download_failed": 400,
+    "invalid_image_format": 400,
+    "invalid_base64_image": 400,
+    "invalid_image_url": 400,
+    "invalid_image_mode": 400,
+    "image_parse_error": 400,
+    "image_file_too_large": 400,
+    "unsupported_image_media_type": 400,
+    "empty_image_file": 400,
+    "failed_to_download_image": 400,
+    "image_file_not_found": 400,
+    "data_residency_mismatch": 400,
+    "slow_down": 503,
+    "server_is_overloaded": 503,
+    "vector_store_timeout": 504,
     "precondition_failed": 412,
     "not_found": 404,
     "not_found_error": 404,
@@ -144,12 +171,21 @@ _TYPE_STATUS: Final[Mapping[str, int]] = {
     "payload_too_large": 413,
     "request_too_large": 413,
     "unprocessable": 422,
+    "invalid_argument": 400,
+    "failed_precondition": 400,
+    "out_of_range": 400,
+    "unauthenticated": 401,
+    "aborted": 409,
+    "resource_exhausted": 429,
+    "internal": 500,
+    "unavailable": 503,
+    "deadline_exceeded": 504,
     "server": 500,
     "server_error": 500,
     "timeout": 504,
     "timeout_error": 504,
 }
-"""What an error inside a 200 would have been as a status: the types of OpenRouter, OpenAI and Anthropic."""
+"""What an error inside a 200 would have been as a status: the types of OpenRouter, OpenAI, Anthropic and Google."""
 
 
 def _effective_status(status: int, error: UpstreamError) -> int:
@@ -218,6 +254,8 @@ def _kind(status: int, words: list[str]) -> Kind:
         return Kind.CONTEXT_TOO_LONG
     if _FILTERED.intersection(words):
         return Kind.CONTENT_FILTERED
+    if _KEY.intersection(words):
+        return Kind.KEY_REFUSED
     if status in _BY_STATUS:
         return _BY_STATUS[status]
     return Kind.INVALID_REQUEST if 400 <= status < 500 else Kind.UPSTREAM_FAILED

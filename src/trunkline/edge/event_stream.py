@@ -24,7 +24,8 @@ class EventStream:
 
     Headers leave with the first event, or after `early_headers_s` with a keep-alive if there is none by then; later
     silences of `keep_alive_s` are filled with keep-alives. One timer does both; it never writes while an event is
-    being written. `more_headers` is asked when the headers leave. Owns the task of a keep-alive under way.
+    being written. `keep_alive` is what such a filler is in the client's dialect. `more_headers` is asked when the
+    headers leave. Owns the task of a keep-alive under way.
     """
 
     def __init__(
@@ -32,12 +33,14 @@ class EventStream:
         answer: Answer,
         more_headers: Callable[[], list[tuple[bytes, bytes]]],
         *,
+        keep_alive: bytes = sse.KEEP_ALIVE,
         early_headers_s: float,
         keep_alive_s: float,
     ) -> None:
         self._answer = answer
         self._more_headers = more_headers
         self._keep_alive_s = keep_alive_s
+        self._filler = keep_alive
         self._loop = asyncio.get_running_loop()
         self._is_writing = False
         self._wrote_at = self._loop.time()
@@ -90,6 +93,6 @@ class EventStream:
 
     async def _write_keep_alive(self) -> None:
         await self.start()
-        await self._answer.raw({"type": "http.response.body", "body": sse.KEEP_ALIVE, "more_body": True})
+        await self._answer.raw({"type": "http.response.body", "body": self._filler, "more_body": True})
         self._wrote_at = self._loop.time()
         self._is_writing = False

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 
+from trunkline.core.call import Operation
 from trunkline.core.problem import Kind, Problem, Source
 from trunkline.edge.event_stream import EventStream
 from trunkline.gateway.exchange import Exchange
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from trunkline.core.caller import Caller
     from trunkline.core.catalog import Catalog
-    from trunkline.dialects.dialect import Ingress
+    from trunkline.dialects.dialect import CountIngress, Ingress
     from trunkline.edge.body import Bodies
     from trunkline.edge.request import Answer, Receive, Request
     from trunkline.gateway.gateway import Gateway
@@ -96,6 +97,9 @@ class Inference:
                 started=request.started,
                 created=int(self._now()),
             )
+            if exchange.envelope.operation is Operation.COUNT:
+                await _count(exchange, answer)
+                return
             request.is_recorded = True
             await self._watched(exchange, receive, answer)
 
@@ -126,6 +130,7 @@ class Inference:
         stream = EventStream(
             answer,
             lambda: reply_headers(exchange),
+            keep_alive=exchange.ingress.keep_alive,
             early_headers_s=self._times.early_headers_s,
             keep_alive_s=self._times.keep_alive_s,
         )
@@ -139,9 +144,17 @@ class Inference:
             if not stream.is_started:
                 answer.headers += session_headers(exchange)
                 raise
-            await stream.end(exchange.ingress.write_problem(problem))
+            await stream.end(exchange.tell(problem))
         finally:
             await stream.close()
+
+
+async def _count(exchange: Exchange, answer: Answer) -> None:
+    """How many tokens the request has, estimated here from its bytes: no provider is asked."""
+    exchange.catalog.resolve(exchange.envelope.model)
+    tokens = sum(message.estimated_tokens() for message in exchange.call().messages)
+    ingress = cast("CountIngress", exchange.ingress)  # only such an ingress gives the operation
+    await answer.whole(200, ingress.write_count(tokens), b"application/json")
 
 
 class _Watch:

@@ -98,14 +98,13 @@ class Neighbours(msgspec.Struct, frozen=True, kw_only=True):
 class Front:
     """The outermost ASGI app. Deny by default: a path that no route names is 404.
 
-    `routes` holds exact paths; `prefixes` paths that end in `/`, longest first.
+    In `routes` a path that ends in `/` stands for all below it; the longest that fits counts.
     """
 
     def __init__(
         self,
         *,
         routes: Mapping[str, Route],
-        prefixes: Mapping[str, Route],
         neighbours: Neighbours,
         keys: Keys,
         responses: tuple[Responses, ...],
@@ -113,7 +112,8 @@ class Front:
         write_problem: ProblemWriter,
     ) -> None:
         self._routes = routes
-        self._prefixes = sorted(prefixes.items(), key=lambda item: -len(item[0]))
+        prefixes = [(path, route) for path, route in routes.items() if path.endswith("/") and path != "/"]
+        self._prefixes = sorted(prefixes, key=lambda item: -len(item[0]))
         self._neighbours = neighbours
         self._keys = keys
         self._responses = responses
@@ -150,7 +150,7 @@ class Front:
         if (route := self._routes.get(path)) is not None:
             return route, path
         for prefix, route in self._prefixes:
-            if path.startswith(prefix) or path == prefix[:-1]:
+            if path.startswith(prefix):
                 return route, prefix + "*"
         return None, "unknown"
 
@@ -239,6 +239,8 @@ class Front:
         as_json = True
         if route is not None and route.write_problem is not None:
             write, as_json = route.write_problem, request.wants_json or not route.errors_stream
+        if request.write_problem is not None:
+            write = request.write_problem
         headers: list[tuple[bytes, bytes]] = [(b"cache-control", b"no-store")]
         if problem.retry_after_s is not None:
             headers.append((b"retry-after", str(max(1, round(problem.retry_after_s))).encode()))

@@ -70,9 +70,10 @@ def _entries(catalog: Catalog) -> list[tuple[str, Model]]:
         entries[alias] = catalog.resolve(alias).model
     for provider in catalog.providers:
         if provider.default_model:
-            entries.setdefault(f"{provider.name}/{provider.default_model}", provider.model(provider.default_model))
+            model = provider.model(provider.default_model)
+            entries.setdefault(provider.full_name(model.id), model)
         for model in provider.models:
-            entries.setdefault(f"{provider.name}/{model.id}", model)
+            entries.setdefault(provider.full_name(model.id), model)
     return list(entries.items())
 
 

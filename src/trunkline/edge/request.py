@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     Message = MutableMapping[str, Any]
     Receive = Callable[[], Awaitable[Message]]
     Send = Callable[[Message], Awaitable[None]]
+    WriteProblem = Callable[..., bytes]
     App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
@@ -28,13 +29,26 @@ class ClientLeft(Exception):
 class Request:
     """Method, path and headers, decoded once. `headers` has lower-case names; a repeated one keeps its first value."""
 
-    __slots__ = ("headers", "id", "is_read", "is_recorded", "method", "path", "repeated", "scope", "started")
+    __slots__ = (
+        "headers",
+        "id",
+        "is_read",
+        "is_recorded",
+        "method",
+        "path",
+        "repeated",
+        "scope",
+        "started",
+        "write_problem",
+    )
 
     def __init__(self, scope: Scope, started: float) -> None:
         self.scope = scope
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.started = started
+        self.write_problem: WriteProblem | None = None
+        """Set by a handler that knows the client's dialect better than the route does."""
         self.is_read = False
         """Whether the body was read to its end."""
         self.is_recorded = False

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from trunkline.core.catalog import Catalog, Target
     from trunkline.core.problem import Problem
     from trunkline.core.reply import Event
-    from trunkline.dialects.dialect import Ingress
+    from trunkline.dialects.dialect import Ingress, Outlet
     from trunkline.store.history import Turn
 
 
@@ -96,8 +96,14 @@ class Exchange:
     """Written by each attempt as it begins."""
     dropped: tuple[str, ...] = ()
     """Written by an attempt that translates: what its target could not be told."""
+    outlet: Outlet | None = None
+    """Written by the relay as it begins: what tells the client of a break, in the stream that it has begun."""
     interruption: Problem | None = None
     """Written by the edge before it cancels a request that must end although its client is still there."""
+
+    def tell(self, problem: Problem) -> bytes:
+        """The problem as the last event of this exchange's stream."""
+        return (self.outlet or self.ingress).write_problem(problem)
 
     def opening(self) -> Opening:
         """What the client is told of the answer before its first event."""

@@ -58,8 +58,10 @@ def _outlet(exchange: Exchange, attempt: Attempt) -> Callable[[Batch], Iterator[
     opening = exchange.opening()
     if attempt.is_verbatim:
         ingress = cast("WholeIngress", exchange.ingress)  # it has an egress of the same name
-        return partial(_forward, ingress.forwarder(opening))
-    return partial(_write, exchange.ingress.writer(opening))
+        exchange.outlet = forwarder = ingress.forwarder(opening)
+        return partial(_forward, forwarder)
+    exchange.outlet = writer = exchange.ingress.writer(opening)
+    return partial(_write, writer)
 
 
 def _forward(forwarder: Forwarder, batch: Batch) -> Iterator[bytes]:

@@ -20,7 +20,7 @@ from trunkline.settings.variables import ADMIN_SECRET, MIN_SECRET, PLACEHOLDERS,
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-DIALECTS: Final = frozenset({"openai_chat"})
+DIALECTS: Final = frozenset({"anthropic_messages", "gemini", "openai_chat", "openai_responses"})
 
 
 class SettingsError(Exception):

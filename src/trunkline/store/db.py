@@ -7,6 +7,7 @@ import sqlite3
 import time
 from contextlib import AsyncExitStack, closing
 from typing import TYPE_CHECKING, Any, Final, TypeVar
+from weakref import WeakSet
 
 import msgspec
 from sqlalchemy import event, exc
@@ -26,11 +27,11 @@ if TYPE_CHECKING:
     from trunkline.core.caller import Secret
 
 T = TypeVar("T")
-Step = "Callable[[AsyncConnection], Awaitable[T]]"
 
 TRANSACTION_S: Final = 5.0
 CONNECT_S: Final = 5.0
 COMMAND_S: Final = 10.0
+CLOSE_S: Final = 3.0
 BUSY_S: Final = 2.0
 """How long SQLite waits for another process's transaction."""
 
@@ -96,6 +97,8 @@ class Database:
         self._address: Address | None = None
         self._engine: AsyncEngine | None = None
         self._under_way: set[asyncio.Task[Any]] = set()
+        self._servers: WeakSet[Any] = WeakSet()
+        """The open connections to a server, as the driver has them. Closing one politely would wait for its answer."""
         # SQLite has one writer at a time; here they queue in order, where its own lock would let some starve.
         self._writer = asyncio.Lock()
 
@@ -127,10 +130,12 @@ class Database:
         if self._under_way:
             await asyncio.wait(tuple(self._under_way), timeout=timeout_s)
 
-    async def aclose(self, timeout_s: float = COMMAND_S) -> None:
-        """End what is under way and close all connections."""
+    async def aclose(self, timeout_s: float = CLOSE_S) -> None:
+        """End what is under way and close all connections, whether or not the other side still answers."""
         for task in self._under_way:
             _cancel(task)
+        for connection in self._servers:
+            connection.terminate()
         await self.abandoned(timeout_s)
         if self._engine is not None:
             await self._engine.dispose()
@@ -199,8 +204,12 @@ class Database:
                 event.listen(self._engine.sync_engine, "connect", _prepare_sqlite)
                 event.listen(self._engine.sync_engine, "begin", _begin_sqlite)
             else:
+                event.listen(self._engine.sync_engine, "connect", self._connected)
                 event.listen(self._engine.sync_engine, "checkout", _refuse_closed)
         return self._engine
+
+    def _connected(self, connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+        self._servers.add(connection.driver_connection)
 
 
 def _cancel(task: asyncio.Task[Any]) -> None:

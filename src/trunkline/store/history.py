@@ -145,7 +145,12 @@ class History:
     def owned_by(self, user: str) -> OwnedSessions:
         """The sessions of this user."""
         return OwnedSessions(
-            self._database, user, now=self._now, settled=self._settled_here, deleted=self._deleted_here
+            self._database,
+            user,
+            now=self._now,
+            settled=self._settled_here,
+            is_foreign=lambda mark: not mark.startswith(self._name),
+            deleted=self._deleted_here,
         )
 
     async def begin(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -34,6 +36,13 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+FOREIGN_WRITE_S: Final = 0.5
+"""How long a reader waits for another process's turn: it may be all but written, or still stream for minutes."""
+
+POLL_S: Final = 0.05
+
+TOMBSTONE_AGE: Final = timedelta(days=1)
+
 _SESSION: Final = tuple(sessions.c[name] for name in Session.__struct_fields__)
 _MESSAGE: Final = tuple(messages.c[name] for name in StoredMessage.__struct_fields__)
 
@@ -41,8 +50,9 @@ _MESSAGE: Final = tuple(messages.c[name] for name in StoredMessage.__struct_fiel
 class OwnedSessions:
     """The sessions of `user`. A session that is not theirs is not there: Problem NOT_FOUND.
 
-    `settled` returns when what is still to be written for a session is written, or has taken too long; `deleted`
-    is told of a session that is gone.
+    `settled` returns when what this process has still to write for a session is written, or has taken too long;
+    `is_foreign` tells the mark of another process's turn, whose write a reader waits for a moment. `deleted` is told
+    of a session that is gone.
     """
 
     def __init__(
@@ -52,18 +62,23 @@ class OwnedSessions:
         *,
         now: Callable[[], datetime],
         settled: Callable[[UUID], Awaitable[None]],
+        is_foreign: Callable[[str], bool],
         deleted: Callable[[UUID], None],
     ) -> None:
         self._database = database
         self._user = user
         self._now = now
         self._settled = settled
+        self._is_foreign = is_foreign
         self._deleted = deleted
 
     async def page(
         self, *, query: str | None = None, limit: int = 20, cursor: str | None = None, is_archived: bool = False
     ) -> SessionPage:
-        """Sessions, the one active last first. `query` is looked for in titles and texts, whatever their case."""
+        """Sessions, the one active last first. `query` is looked for in titles and texts, whatever their case.
+
+        (On SQLite: the case of ASCII letters.)
+        """
         after = SessionCursor.read(cursor) if cursor is not None else None
         row = sessions.c
         wanted = sa.select(*_SESSION).where(
@@ -106,8 +121,7 @@ class OwnedSessions:
 
     async def read(self, key: UUID) -> Session:
         """One session. Raises Problem NOT_FOUND."""
-        await self._settled(key)
-        return _only(await self._database.read(partial(_all, sa.select(*_SESSION).where(owned(self._user, key)))))
+        return _only(await self._within(key, partial(_all, sa.select(*_SESSION).where(owned(self._user, key)))))
 
     async def update(self, key: UUID, changes: dict[str, Any]) -> Session:
         """Set these columns, and return the session as it is then. Raises Problem NOT_FOUND."""
@@ -122,7 +136,7 @@ class OwnedSessions:
     async def delete(self, key: UUID) -> None:
         """Delete a session and its messages. Raises Problem NOT_FOUND.
 
-        A tombstone without content stays, so that nothing is written for it any more.
+        A tombstone without content stays for a day, so that nothing is written for it any more.
         """
 
         async def bury(connection: AsyncConnection) -> int:
@@ -142,6 +156,8 @@ class OwnedSessions:
                 connection,
             )
             if gone:
+                old = sessions.c.deleted_at < self._now() - TOMBSTONE_AGE
+                await connection.execute(sessions.delete().where(sessions.c.user_id == self._user, old))
                 await connection.execute(
                     messages.delete().where(messages.c.session_id == key, messages.c.user_id == self._user)
                 )
@@ -174,13 +190,22 @@ class OwnedSessions:
     async def _within(self, key: UUID, step: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         """Read something of a session, in one transaction with the look at whose it is."""
         await self._settled(key)
+        row = sessions.c
 
-        async def look(connection: AsyncConnection) -> T:
-            if not await _all(sa.select(sessions.c.id).where(owned(self._user, key)), connection):
+        async def look(connection: AsyncConnection) -> tuple[T, str | None]:
+            mark = sa.case((row.turn_expires_at >= self._now(), row.turn)).label("mark")
+            held = await _all(sa.select(mark).where(owned(self._user, key)), connection)
+            if not held:
                 raise unknown_session()
-            return await step(connection)
+            return await step(connection), held[0]["mark"]
 
-        return await self._database.read(look)
+        clock = asyncio.get_running_loop().time
+        give_up = clock() + FOREIGN_WRITE_S
+        while True:
+            found, mark = await self._database.read(look)
+            if mark is None or not self._is_foreign(mark) or clock() >= give_up:
+                return found
+            await asyncio.sleep(POLL_S)
 
 
 async def _all(statement: sa.Executable, connection: AsyncConnection) -> list[RowMapping]:

@@ -1,0 +1,64 @@
+"""Gemini's paths: the model and the action stand in them, `models/{model}:{action}`, split at the last colon."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Protocol
+from urllib.parse import parse_qs, unquote
+
+from trunkline.core.call import Operation
+from trunkline.core.problem import Kind, invalid
+
+if TYPE_CHECKING:
+    from trunkline.core.caller import Caller
+    from trunkline.core.problem import Problem
+    from trunkline.dialects.dialect import WholeIngress
+    from trunkline.edge.inference import Inference
+    from trunkline.edge.models import Models
+    from trunkline.edge.request import Answer, Receive, Request
+
+ACTIONS: Final = {
+    "generateContent": (Operation.GENERATE, False),
+    "streamGenerateContent": (Operation.GENERATE, True),
+    "countTokens": (Operation.COUNT, False),
+}
+
+
+class PathIngress(Protocol):
+    """A dialect whose requests say in their path what they want."""
+
+    def write_problem(self, problem: Problem, *, as_json: bool = False) -> bytes:
+        """The problem, for a client of this dialect."""
+        ...
+
+    def at(self, model: str, *, stream: bool, operation: Operation, is_sse: bool) -> WholeIngress:
+        """The ingress of one path."""
+        ...
+
+
+class ModelPaths:
+    """Everything under `.../models/`: GET describes one model, POST runs an action on it."""
+
+    def __init__(self, prefix: str, ingress: PathIngress, inference: Inference, models: Models) -> None:
+        self._prefix = prefix
+        self._ingress = ingress
+        self._inference = inference
+        self._models = models
+
+    async def answer(self, request: Request, caller: Caller | None, receive: Receive, answer: Answer) -> None:
+        """Answer one request. Raises Problem where nothing has been sent yet."""
+        rest = request.path[len(self._prefix) :]
+        if request.method in {"GET", "HEAD"}:
+            await self._models.one(rest, request, answer)
+            return
+        request.write_problem = self._ingress.write_problem
+        model, _, action = rest.rpartition(":")
+        if action not in ACTIONS or not model:
+            names = ", ".join(ACTIONS)
+            raise invalid(f"The path must be models/{{model}}:{{action}}, with one of {names}.", kind=Kind.NOT_FOUND)
+        operation, stream = ACTIONS[action]
+        query = parse_qs(request.scope.get("query_string", b"").decode("latin-1"))
+        ingress = self._ingress.at(
+            unquote(model), stream=stream, operation=operation, is_sse=query.get("alt", [""])[-1] == "sse"
+        )
+        assert caller is not None  # noqa: S101 - the route wants one
+        await self._inference.answer(ingress, request, caller, receive, answer)

@@ -1,0 +1,87 @@
+"""Every path there is, with who may use it and what answers: the one table. A path that is not in it is 404."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from trunkline.edge.gemini_paths import ModelPaths
+from trunkline.edge.middleware import Access, Handler, Route, asgi_handler
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from trunkline.core.caller import Caller
+    from trunkline.dialects.dialect import Ingress
+    from trunkline.edge.api import Api
+    from trunkline.edge.gemini_paths import PathIngress
+    from trunkline.edge.inference import Inference
+    from trunkline.edge.models import Models
+    from trunkline.edge.ops import Ops
+    from trunkline.edge.request import Answer, App, Receive, Request
+
+GET: Final = frozenset({"GET", "HEAD"})
+POST: Final = frozenset({"POST"})
+
+V1: Final = ("/v1", "/api/v1")
+"""Where the dialects' paths begin: OpenAI's base, and OpenRouter's."""
+
+
+def public(handler: Handler) -> Route:
+    """A route that anybody may read."""
+    return Route(methods=GET, access=Access.PUBLIC, handler=handler, is_quiet=True)
+
+
+def completion(inference: Inference, ingress: Ingress, *, errors_stream: bool = False) -> Route:
+    """A route that completes, for clients of one dialect."""
+
+    async def answer(request: Request, caller: Caller | None, receive: Receive, answer: Answer, /) -> None:
+        assert caller is not None  # noqa: S101 - the route wants one
+        await inference.answer(ingress, request, caller, receive, answer)
+
+    return Route(
+        methods=POST,
+        access=Access.CALLER,
+        handler=answer,
+        write_problem=ingress.write_problem,
+        errors_stream=errors_stream,
+    )
+
+
+def seed_routes(inference: Inference, ingress: Ingress, ops: Ops, api: Api, page: App) -> dict[str, Route]:
+    """The seed's paths, the operators' and the page's. Those that end in a slash are prefixes."""
+    served = asgi_handler(page)
+    sessions = asgi_handler(api.sessions)
+    return {
+        "/api/chat": completion(inference, ingress, errors_stream=True),
+        "/api/chat/sessions": Route(methods=GET | POST, access=Access.CALLER, handler=sessions),
+        "/api/chat/sessions/": Route(methods=GET | {"PUT", "DELETE"}, access=Access.CALLER, handler=sessions),
+        "/health": public(ops.health),
+        "/livez": public(ops.live),
+        "/readyz": public(ops.ready),
+        "/metrics": Route(methods=GET, access=Access.ADMIN, handler=ops.metrics, is_quiet=True),
+        "/auth/login": Route(methods=POST, access=Access.PUBLIC, handler=ops.log_in),
+        "/openapi.json": public(api.document),
+        "/docs": public(api.page),
+        "/favicon.svg": public(served),
+        "/assets/": public(served),
+    }
+
+
+def dialect_routes(
+    inference: Inference, models: Models, ingresses: Mapping[str, Ingress], gemini: PathIngress
+) -> dict[str, Route]:
+    """The dialects' paths. `ingresses` gives each one's path below a base; the first one's errors are the lists'."""
+    errors = next(iter(ingresses.values())).write_problem
+    routes: dict[str, Route] = {}
+    for base in V1:
+        for path, ingress in ingresses.items():
+            routes[base + path] = completion(inference, ingress)
+    for base in (*V1, "/v1beta"):
+        write_problem = gemini.write_problem if base == "/v1beta" else errors
+        index = f"{base}/models"
+        routes[index] = Route(methods=GET, access=Access.CALLER, handler=models.index, write_problem=write_problem)
+        below = ModelPaths(f"{index}/", gemini, inference, models)
+        routes[f"{index}/"] = Route(
+            methods=GET | POST, access=Access.CALLER, handler=below.answer, write_problem=write_problem
+        )
+    return routes

@@ -1,0 +1,390 @@
+"""A call becomes a Gemini request: what is written is read back, less what is named as dropped."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from dialects.gemini_streams import FOREIGN, KEY, SIGNATURES, target
+from dialects.hub_strategies import (
+    AUDIOS,
+    DOCUMENTS,
+    IMAGES,
+    NAMES,
+    SOME_WORDS,
+    TEXTS,
+    calls,
+    messages,
+    reasonings,
+    tool_calls,
+)
+from trunkline.core.call import (
+    Audio,
+    Call,
+    ChoiceMode,
+    Document,
+    Extras,
+    Format,
+    Image,
+    Inline,
+    Message,
+    Opaque,
+    Part,
+    Reasoning,
+    Refusal,
+    Role,
+    Text,
+    Thinking,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    ToolResult,
+    Url,
+)
+from trunkline.core.catalog import Model, Origin, Quirks, Target
+from trunkline.core.problem import Kind, Problem
+from trunkline.dialects.gemini import Gemini, GeminiIngress
+from trunkline.dialects.gemini_part import UNPROVEN, is_object
+
+HELLO = (Message(Role.USER, (Text("Hello"),)),)
+
+
+def body(call: Call, to: Target | None = None) -> dict[str, Any]:
+    return msgspec.json.decode(Gemini().write_call(call, to or target()).body)
+
+
+def dropped(call: Call) -> tuple[str, ...]:
+    return Gemini().write_call(call, target()).dropped
+
+
+def refusal(call: Call, to: Target | None = None) -> Problem:
+    with pytest.raises(Problem) as caught:
+        Gemini().write_call(call, to or target())
+    assert caught.value.kind is Kind.INVALID_REQUEST
+    return caught.value
+
+
+def with_proof(part: ToolCall | Reasoning, proof: Opaque | None) -> ToolCall | Reasoning:
+    return msgspec.structs.replace(part, opaque=proof)
+
+
+PROOFS = st.none() | SIGNATURES | FOREIGN
+RESULTS = st.builds(
+    ToolResult,
+    NAMES,
+    st.tuples(TEXTS) | st.tuples(TEXTS, IMAGES),
+    name=NAMES,
+    is_error=st.booleans(),
+)
+TURNS = messages(
+    user=TEXTS | IMAGES | DOCUMENTS | AUDIOS,
+    assistant=st.one_of(
+        TEXTS,
+        st.builds(with_proof, tool_calls(), PROOFS),
+        st.builds(with_proof, reasonings(), PROOFS),
+        st.builds(Refusal, SOME_WORDS),
+    ),
+    tool=RESULTS,
+)
+CALLS = calls(TURNS).map(
+    lambda call: msgspec.structs.replace(
+        call, n=None if call.n is None else 1, seed=None if call.seed is None else call.seed % 2**31
+    )
+)
+
+
+def own(part: ToolCall | Reasoning) -> Opaque | None:
+    return part.opaque if part.opaque is not None and part.opaque.dialect == "gemini" else None
+
+
+def expected_part(part: Part) -> Part:
+    """The same without what Google has no word for."""
+    kept = part
+    match part:
+        case Text(text=text) | Refusal(text=text):
+            kept = Text(text)
+        case Image():
+            kept = Image(part.media)
+        case Document():
+            kept = Document(part.media)
+        case ToolCall():
+            kept = ToolCall(part.id, part.name, part.arguments if is_object(part.arguments) else "{}", own(part))
+        case ToolResult():
+            inner = tuple(expected_part(one) for one in part.parts)
+            kept = msgspec.structs.replace(part, parts=inner, is_cached=False)
+        case Reasoning():
+            kept = Reasoning(part.text, own(part))
+        case Audio():
+            pass
+    return kept
+
+
+def expected_parts(parts: tuple[Part, ...]) -> tuple[Part, ...]:
+    """Each part as Google has it; thoughts that follow each other are one up to their proof."""
+    joined: list[Part] = []
+    for part in map(expected_part, parts):
+        before = joined[-1] if joined else None
+        if isinstance(part, Reasoning) and isinstance(before, Reasoning) and before.opaque is None:
+            joined[-1] = Reasoning(before.text + part.text, part.opaque)
+        else:
+            joined.append(part)
+    return tuple(joined)
+
+
+def expected(call: Call) -> Call:
+    """The call as Gemini can tell it: one system message in front, nothing of what is dropped."""
+    turns = [Message(message.role, expected_parts(message.parts)) for message in call.messages]
+    system = tuple(part for turn in turns if turn.role is Role.SYSTEM for part in turn.parts)
+    head = (Message(Role.SYSTEM, system),) if system else ()
+    choice = call.tool_choice
+    if choice is not None and choice.mode in {ChoiceMode.AUTO, ChoiceMode.NONE} and not call.tools:
+        choice = None
+    return msgspec.structs.replace(
+        call,
+        messages=head + tuple(turn for turn in turns if turn.role is not Role.SYSTEM),
+        tools=tuple(msgspec.structs.replace(tool, is_strict=None) for tool in call.tools),
+        tool_choice=choice,
+        format=None if call.format is None else Format(schema=call.format.schema),
+        logprobs=None,
+        top_logprobs=None,
+        parallel_tool_calls=None,
+        user=None,
+        metadata=None,
+        service_tier=None if call.service_tier == "auto" else call.service_tier,
+    )
+
+
+def lost(call: Call) -> set[str]:
+    """The names of all that `expected` takes away."""
+    parts = list(call.parts())
+    systems = [message.role is Role.SYSTEM for message in call.messages]
+    proofs = [part for part in parts if isinstance(part, ToolCall | Reasoning) and part.opaque is not None]
+    foreign = [part for part in proofs if part.opaque and part.opaque.dialect != "gemini"]
+    calls_made = [part for part in parts if isinstance(part, ToolCall)]
+    names = {
+        "cache_control": any(getattr(part, "is_cached", False) for part in parts),
+        "image.detail": any(isinstance(part, Image) and part.detail not in {None, "auto"} for part in parts),
+        "document.name": any(isinstance(part, Document) and part.name is not None for part in parts),
+        "reasoning.signature": any(isinstance(part, Reasoning) for part in foreign),
+        "tool_call.signature": any(isinstance(part, ToolCall) for part in foreign),
+        "tool_call.arguments": any(one.arguments and not is_object(one.arguments) for one in calls_made),
+        "system.position": any(is_system and not all(systems[:place]) for place, is_system in enumerate(systems)),
+        "tools.strict": any(tool.is_strict for tool in call.tools),
+        "format.name": call.format is not None and call.format.name is not None,
+        "format.description": call.format is not None and call.format.description is not None,
+        "logprobs": bool(call.logprobs),
+        "top_logprobs": bool(call.top_logprobs),
+        "parallel_tool_calls": call.parallel_tool_calls is False,
+        "user": call.user is not None,
+        "metadata": call.metadata is not None,
+    }
+    return {name for name, is_lost in names.items() if is_lost}
+
+
+@given(call=CALLS)
+@settings(deadline=None, max_examples=400)
+def test_a_request_is_read_back_as_it_was_less_what_is_named(call: Call) -> None:
+    assume(any(message.role is not Role.SYSTEM for message in call.messages))
+    request = Gemini().write_call(call, target())
+    ingress = GeminiIngress().at("m", stream=call.stream)
+    assert ingress.read_call(request.body) == expected(call)
+    assert set(request.dropped) == lost(call)
+    assert ingress.peek(request.body).max_tokens == call.max_tokens
+
+
+def test_the_request_to_the_byte() -> None:
+    call = Call(
+        messages=(Message(Role.SYSTEM, (Text("Be brief."),)), *HELLO),
+        temperature=0.5,
+        max_tokens=100,
+        tools=(Tool(name="f", description="d", schema=b'{"type":"object"}'),),
+        tool_choice=ToolChoice(ChoiceMode.NAMED, "f"),
+        thinking=Thinking(effort="low", is_shown=True),
+    )
+    request = Gemini().write_call(call, target(headers=(("x-team", "one"),)))
+    assert request.method == "POST"
+    assert request.origin == Origin("https", "generativelanguage.googleapis.com", 443)
+    assert request.path == "/v1beta/models/gemini-3-pro:streamGenerateContent?alt=sse"
+    assert request.headers == (
+        ("content-type", "application/json"),
+        ("accept", "text/event-stream"),
+        ("x-team", "one"),
+        ("x-goog-api-key", KEY),
+    )
+    assert request.dropped == ()
+    assert request.body == (
+        b'{"systemInstruction":{"parts":[{"text":"Be brief."}]},'
+        b'"contents":[{"role":"user","parts":[{"text":"Hello"}]}],'
+        b'"tools":[{"functionDeclarations":[{"name":"f","description":"d","parametersJsonSchema":{"type":"object"}}]}],'
+        b'"toolConfig":{"functionCallingConfig":{"mode":"ANY","allowedFunctionNames":["f"]}},'
+        b'"generationConfig":{"temperature":0.5,"maxOutputTokens":100,'
+        b'"thinkingConfig":{"includeThoughts":true,"thinkingLevel":"LOW"}}}'
+    )
+
+
+def test_a_call_that_is_no_stream_asks_for_json() -> None:
+    request = Gemini().write_call(Call(messages=HELLO, stream=False), target(credential=None))
+    assert request.path == "/v1beta/models/gemini-3-pro:generateContent"
+    assert request.headers == (("content-type", "application/json"), ("accept", "application/json"))
+
+
+def test_what_nobody_set_is_left_out() -> None:
+    assert set(body(Call(messages=HELLO))) == {"contents"}
+
+
+CONVERSATION = (
+    *HELLO,
+    Message(Role.ASSISTANT, (ToolCall("1", "f", '{ "a" : 1 }'), ToolCall("2", "g", "{}"))),
+    Message(Role.TOOL, (ToolResult("2", (Text("two"),)),)),
+    Message(Role.TOOL, (ToolResult("1", (Text("one"),), is_error=True),)),
+)
+
+
+def test_results_that_follow_each_other_are_one_turn_and_find_the_names_of_their_functions() -> None:
+    _, calls_made, results = body(Call(messages=CONVERSATION))["contents"]
+    assert results == {
+        "role": "user",
+        "parts": [
+            {"functionResponse": {"id": "2", "name": "g", "response": {"output": "two"}}},
+            {"functionResponse": {"id": "1", "name": "f", "response": {"error": "one"}}},
+        ],
+    }
+    assert [part["functionCall"]["id"] for part in calls_made["parts"]] == ["1", "2"]
+
+
+def test_the_first_call_of_a_turn_never_goes_without_a_proof() -> None:
+    _, calls_made, _ = body(Call(messages=CONVERSATION))["contents"]
+    assert [part.get("thoughtSignature") for part in calls_made["parts"]] == [UNPROVEN, None]
+
+
+def test_arguments_go_out_as_the_bytes_that_the_model_wrote() -> None:
+    assert b'"args":{ "a" : 1 }' in Gemini().write_call(Call(messages=CONVERSATION), target()).body
+
+
+def test_a_result_for_no_call_is_refused() -> None:
+    turns = (*HELLO, Message(Role.TOOL, (ToolResult("x", (Text("1"),)),)))
+    assert refusal(Call(messages=turns)).param == "messages"
+
+
+def test_a_part_that_came_whole_goes_out_whole() -> None:
+    raw = b'{"executableCode":{"language":"PYTHON","code":"1\\n"},"thoughtSignature":"QUJD"}'
+    turns = (*HELLO, Message(Role.ASSISTANT, (Reasoning("", Opaque("gemini", raw)),)))
+    assert raw in Gemini().write_call(Call(messages=turns), target()).body
+
+
+@pytest.mark.parametrize("raw", [b'{"fileData":{"fileUri":"files/a"}}', b"{}", b"[1]", b"5", b'{"text"'])
+def test_a_forged_continuation_goes_nowhere(raw: bytes) -> None:
+    turns = (*HELLO, Message(Role.ASSISTANT, (Text("a"), Reasoning("", Opaque("gemini", raw)))))
+    request = Gemini().write_call(Call(messages=turns), target())
+    assert request.dropped == ("reasoning.signature",)
+    assert msgspec.json.decode(request.body)["contents"][1]["parts"] == [{"text": "a"}]
+
+
+def test_a_message_without_words_is_left_out() -> None:
+    turns = (*HELLO, Message(Role.ASSISTANT, (Text(""),)), Message(Role.USER, ()), *HELLO)
+    assert len(body(Call(messages=turns))["contents"]) == 2
+
+
+def test_only_a_system_message_is_no_conversation() -> None:
+    assert refusal(Call(messages=(Message(Role.SYSTEM, (Text("x"),)),))).param == "messages"
+
+
+def test_a_picture_for_the_system_is_refused() -> None:
+    turns = (Message(Role.SYSTEM, (Image(Url("https://a.example/x.png")),)), *HELLO)
+    assert refusal(Call(messages=turns)).param == "messages"
+
+
+def test_media_say_their_type() -> None:
+    parts = (
+        Image(Inline("image/png", "QUJD")),
+        Image(Url("https://a.example/x.webp?y=1")),
+        Image(Url("https://a.example/x")),
+        Document(Url("https://a.example/x.pdf")),
+        Document(Url("https://www.youtube.com/watch?v=1")),
+        Audio("QUJD", "wav"),
+    )
+    assert body(Call(messages=(Message(Role.USER, parts),)))["contents"][0]["parts"] == [
+        {"inlineData": {"mimeType": "image/png", "data": "QUJD"}},
+        {"fileData": {"fileUri": "https://a.example/x.webp?y=1", "mimeType": "image/webp"}},
+        {"fileData": {"fileUri": "https://a.example/x", "mimeType": "image/jpeg"}},
+        {"fileData": {"fileUri": "https://a.example/x.pdf", "mimeType": "application/pdf"}},
+        {"fileData": {"fileUri": "https://www.youtube.com/watch?v=1"}},
+        {"inlineData": {"mimeType": "audio/wav", "data": "QUJD"}},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("call", "param"),
+    [
+        (Call(messages=HELLO, n=2), "n"),
+        (Call(messages=HELLO, stop=tuple("abcdef")), "stop"),
+        (Call(messages=HELLO, seed=2**31), "seed"),
+        (Call(messages=HELLO, thinking=Thinking(effort="ultra")), "reasoning.effort"),
+    ],
+)
+def test_what_google_cannot_take_is_refused_by_name(call: Call, param: str) -> None:
+    assert refusal(call).param == param
+
+
+SMALL = target(model=Model(id="small", max_output_tokens=4096))
+
+
+def test_an_explicit_limit_over_what_the_model_gives_is_refused_and_a_default_is_lowered() -> None:
+    problem = refusal(Call(messages=HELLO, max_tokens=10_000), SMALL)
+    assert problem.message == "gemini/small gives at most 4,096 tokens in an answer; 10,000 were asked for."
+    lowered = Call(messages=HELLO, max_tokens=10_000, defaulted=frozenset({"max_tokens"}))
+    assert body(lowered, SMALL)["generationConfig"] == {"maxOutputTokens": 4096}
+
+
+def test_a_default_temperature_is_left_out_where_it_would_be_refused_and_an_explicit_one_is_refused() -> None:
+    cool = target(quirks=Quirks(takes_temperature=False))
+    assert refusal(Call(messages=HELLO, temperature=1.0), cool).param == "temperature"
+    assert "generationConfig" not in body(
+        Call(messages=HELLO, temperature=1.0, defaulted=frozenset({"temperature"})), cool
+    )
+
+
+@pytest.mark.parametrize(
+    ("thinking", "config", "names"),
+    [
+        (Thinking(), {"thinkingBudget": -1}, ()),
+        (Thinking(is_on=False), {"thinkingBudget": 0}, ()),
+        (Thinking(is_shown=True), {"includeThoughts": True}, ()),
+        (Thinking(effort="high"), {"thinkingLevel": "HIGH"}, ()),
+        (Thinking(budget_tokens=500, is_shown=False), {"thinkingBudget": 500, "includeThoughts": False}, ()),
+        (Thinking(budget_tokens=500, effort="low"), {"thinkingBudget": 500}, ("reasoning.effort",)),
+    ],
+)
+def test_thinking_has_a_level_or_a_budget(thinking: Thinking, config: dict[str, Any], names: tuple[str, ...]) -> None:
+    call = Call(messages=HELLO, thinking=thinking)
+    assert body(call)["generationConfig"] == {"thinkingConfig": config}
+    assert dropped(call) == names
+
+
+def test_a_tier_of_another_vendor_is_named() -> None:
+    assert dropped(Call(messages=HELLO, service_tier="scale")) == ("service_tier",)
+
+
+def test_extras_of_another_dialect_are_named_and_left_out() -> None:
+    foreign = Extras("openai_chat", (("x", b"1"),))
+    call = Call(
+        messages=(Message(Role.USER, (Text("a", extras=foreign),), name="bob", extras=foreign),),
+        tools=(Tool(name="f", extras=foreign),),
+        extras=foreign,
+    )
+    assert dropped(call) == ("x", "name", "text.x", "message.x", "tools.x")
+    assert b'"x"' not in Gemini().write_call(call, target()).body
+
+
+def test_the_model_stays_in_its_place_in_the_path() -> None:
+    odd = target(model=Model(id="a b/c?d#e:f%2f"))
+    request = Gemini().write_call(Call(messages=HELLO), odd)
+    assert request.path == "/v1beta/models/a%20b/c%3Fd%23e:f%252f:streamGenerateContent?alt=sse"
+    for name in ("..", "../x", "a/./b", "a//b", "/a", "a/"):
+        with pytest.raises(Problem) as caught:
+            Gemini().write_call(Call(messages=HELLO), target(model=Model(id=name)))
+        assert caught.value.kind is Kind.NOT_FOUND

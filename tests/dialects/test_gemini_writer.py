@@ -1,0 +1,234 @@
+"""Events become Gemini's answers: what is written is read back the same, whole and in a stream."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dialects.gemini_streams import FOREIGN, OPENING, SIGNATURES, events_of, target
+from dialects.hub_strategies import HEADS, NAMES, RAW_OBJECTS, SOME_WORDS, normal, replies, streams
+from trunkline.core.call import Opaque
+from trunkline.core.problem import Kind, Problem
+from trunkline.core.reply import (
+    Block,
+    BlockKind,
+    Delta,
+    End,
+    Event,
+    Finish,
+    FinishReason,
+    Head,
+    Reply,
+    Start,
+    Usage,
+    fold,
+    unfold,
+)
+from trunkline.dialects.gemini import GeminiIngress
+from trunkline.dialects.gemini_reader import read_reply
+from trunkline.dialects.gemini_writer import Forwarder, Writer, write_reply
+from trunkline.dialects.sse import Frame, Framer
+
+PROOFS = st.none() | SIGNATURES | FOREIGN
+COUNTS = st.integers(0, 10**6)
+BLOCKS = st.one_of(
+    st.builds(Block, st.just(BlockKind.TEXT), SOME_WORDS),
+    st.builds(Block, st.just(BlockKind.REASONING), SOME_WORDS, opaque=PROOFS),
+    st.builds(Block, st.just(BlockKind.REASONING), st.just(""), opaque=SIGNATURES | FOREIGN),
+    st.builds(
+        Block,
+        st.just(BlockKind.REASONING),
+        st.just(""),
+        opaque=RAW_OBJECTS.map(lambda raw: Opaque("gemini", b'{"executableCode":' + raw + b"}")),
+    ),
+    st.builds(Block, st.just(BlockKind.TOOL_CALL), RAW_OBJECTS.map(bytes.decode), NAMES, NAMES, PROOFS),
+)
+USAGES = st.builds(
+    lambda said, thought, asked, cached: Usage(
+        input_tokens=asked,
+        output_tokens=None if said is None else said + (thought or 0),
+        reasoning_tokens=None if said is None else thought,
+        cached_tokens=cached,
+    ),
+    st.none() | COUNTS,
+    st.none() | COUNTS,
+    st.none() | COUNTS,
+    st.none() | COUNTS,
+)
+
+
+def apart(before: Block, after: Block) -> bool:
+    """Google joins neighbours of one kind; a proof ends a thought."""
+    return before.kind is BlockKind.TOOL_CALL or before.kind is not after.kind or before.opaque is not None
+
+
+REPLIES = replies(
+    BLOCKS,
+    follows=apart,
+    heads=HEADS,
+    usages=st.none() | USAGES,
+    finishes=st.builds(Finish, st.sampled_from(FinishReason)),
+)
+WORDS = {FinishReason.LENGTH: "MAX_TOKENS", FinishReason.CONTENT_FILTER: "SAFETY"}
+
+
+def expected(reply: Reply) -> Reply:
+    """What Gemini can say of it: that calls were made is seen from the calls."""
+    finish = reply.finish
+    assert finish is not None
+    reason = finish.reason
+    if reason in {FinishReason.STOP, FinishReason.TOOL_CALLS}:
+        called = any(block.kind is BlockKind.TOOL_CALL for block in reply.blocks)
+        reason = FinishReason.TOOL_CALLS if called else FinishReason.STOP
+    return msgspec.structs.replace(reply, finish=Finish(reason, WORDS.get(reason, "STOP")))
+
+
+@given(reply=REPLIES)
+@settings(deadline=None, max_examples=300)
+def test_a_whole_answer_is_read_back_as_it_was(reply: Reply) -> None:
+    assert read_reply(write_reply(reply, OPENING), target()) == expected(reply)
+
+
+@given(events=streams(REPLIES))
+@settings(deadline=None, max_examples=300)
+def test_a_stream_is_read_back_as_it_was(events: list[Event]) -> None:
+    data = Writer(OPENING).write(events)
+    assert normal(events_of([data])) == unfold(expected(fold(events)))
+
+
+@given(events=streams(REPLIES), cut=st.integers(1, 5))
+@settings(deadline=None, max_examples=100)
+def test_it_does_not_matter_how_events_are_batched(events: list[Event], cut: int) -> None:
+    writer = Writer(OPENING)
+    edges = [*range(0, len(events), cut), len(events)]
+    assert b"".join(writer.write(events[a:b]) for a, b in pairwise(edges)) == Writer(OPENING).write(events)
+
+
+def chunks(*events: Event) -> list[dict[str, Any]]:
+    return [msgspec.json.decode(frame.data) for frame in Framer().feed(Writer(OPENING).write(events))]
+
+
+HEAD = Head(id="up-1", model="gpt-5")
+IDENTITY = {"modelVersion": "gpt-5", "responseId": "up-1"}
+STOP = Finish(FinishReason.STOP, "end_turn")
+
+
+def test_a_stream_to_the_byte() -> None:
+    events = [HEAD, Start(0, BlockKind.TEXT), Delta(0, "Hi\n"), End(0), Usage(input_tokens=3, output_tokens=1), STOP]
+    assert Writer(OPENING).write(events) == (
+        b'data: {"candidates":[{"content":{"parts":[{"text":"Hi\\n"}],"role":"model"},"index":0}],'
+        b'"modelVersion":"gpt-5","responseId":"up-1"}\n\n'
+        b'data: {"candidates":[{"content":{"parts":[{"text":""}],"role":"model"},"finishReason":"STOP","index":0}],'
+        b'"usageMetadata":{"promptTokenCount":3,"candidatesTokenCount":1,"totalTokenCount":4},'
+        b'"modelVersion":"gpt-5","responseId":"up-1"}\n\n'
+    )
+
+
+def test_without_a_head_the_answer_has_the_requests_id_and_the_clients_name_for_the_model() -> None:
+    (last,) = chunks(STOP)
+    assert (last["responseId"], last["modelVersion"]) == ("req-1", "gemini/gemini-3-pro")
+
+
+def test_a_call_is_one_part_however_its_arguments_came() -> None:
+    events: list[Event] = [
+        HEAD,
+        Start(0, BlockKind.TOOL_CALL, "call_1", "f"),
+        Delta(0, '{"a":\n'),
+        Delta(0, " 1}"),
+        End(0),
+        Finish(FinishReason.TOOL_CALLS, "tool_calls"),
+    ]
+    first, last = chunks(*events)
+    (part,) = first["candidates"][0]["content"]["parts"]
+    assert part == {"functionCall": {"id": "call_1", "name": "f", "args": {"a": 1}}}
+    assert last["candidates"][0]["finishReason"] == "STOP"
+
+
+@pytest.mark.parametrize("arguments", ["", " ", "{}"])
+def test_a_call_without_arguments_has_none(arguments: str) -> None:
+    reply = Reply(blocks=(Block(BlockKind.TOOL_CALL, arguments, "1", "f"),), finish=STOP)
+    (part,) = msgspec.json.decode(write_reply(reply, OPENING))["candidates"][0]["content"]["parts"]
+    assert part["functionCall"]["args"] == {}
+
+
+@pytest.mark.parametrize("arguments", ['{"a": 1', "not json", "[1]", "1"])
+@pytest.mark.parametrize(
+    ("reason", "word"),
+    [(FinishReason.TOOL_CALLS, "MALFORMED_FUNCTION_CALL"), (FinishReason.LENGTH, "MAX_TOKENS")],
+)
+def test_a_call_whose_arguments_are_no_object_ends_in_googles_word_for_it(
+    arguments: str, reason: FinishReason, word: str
+) -> None:
+    reply = Reply(blocks=(Block(BlockKind.TOOL_CALL, arguments, "1", "f"),), finish=Finish(reason))
+    (candidate,) = msgspec.json.decode(write_reply(reply, OPENING))["candidates"]
+    assert candidate["content"]["parts"] == [{"text": ""}]
+    assert candidate["finishReason"] == word
+
+
+def test_a_refusal_is_what_the_model_says() -> None:
+    reply = Reply(blocks=(Block(BlockKind.REFUSAL, "No."),), finish=STOP)
+    assert read_reply(write_reply(reply, OPENING), target()).blocks == (Block(BlockKind.TEXT, "No."),)
+
+
+def test_a_proof_on_plain_text_reaches_the_client_beside_it() -> None:
+    foreign = Opaque("openai_responses", b'{"a":1}')
+    reply = Reply(blocks=(Block(BlockKind.TEXT, "Hi", opaque=foreign),), finish=STOP)
+    assert read_reply(write_reply(reply, OPENING), target()).blocks == (
+        Block(BlockKind.TEXT, "Hi"),
+        Block(BlockKind.REASONING, "", opaque=foreign),
+    )
+
+
+@given(opaque=FOREIGN)
+@settings(deadline=None, max_examples=50)
+def test_a_proof_of_another_dialect_is_base64_as_googles_sdk_wants_it(opaque: Opaque) -> None:
+    reply = Reply(blocks=(Block(BlockKind.REASONING, "Hm", opaque=opaque),), finish=STOP)
+    parts = msgspec.json.decode(write_reply(reply, OPENING))["candidates"][0]["content"]["parts"]
+    assert msgspec.json.decode(msgspec.json.encode(parts[1]["thoughtSignature"]), type=str)
+    assert len(parts[1]["thoughtSignature"]) % 4 == 0
+    assert set(parts[1]["thoughtSignature"]) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_=")
+
+
+def test_googles_own_word_for_a_finish_is_kept() -> None:
+    reply = Reply(finish=Finish(FinishReason.CONTENT_FILTER, "RECITATION"))
+    assert b'"finishReason":"RECITATION"' in write_reply(reply, OPENING)
+    assert b'"finishReason":"SAFETY"' in write_reply(
+        Reply(finish=Finish(FinishReason.CONTENT_FILTER, "content_filter")), OPENING
+    )
+
+
+def test_thoughts_are_counted_beside_the_answer() -> None:
+    usage = Usage(input_tokens=5, output_tokens=30, reasoning_tokens=20, cached_tokens=2, cache_write_tokens=1)
+    assert msgspec.json.decode(write_reply(Reply(usage=usage, finish=STOP), OPENING))["usageMetadata"] == {
+        "promptTokenCount": 5,
+        "candidatesTokenCount": 10,
+        "cachedContentTokenCount": 2,
+        "thoughtsTokenCount": 20,
+        "totalTokenCount": 35,
+    }
+
+
+def test_arguments_without_end_are_an_invalid_answer() -> None:
+    writer = Writer(OPENING)
+    writer.write([Start(0, BlockKind.TOOL_CALL, "1", "f")])
+    with pytest.raises(Problem) as caught:
+        writer.write(Delta(0, "x" * 1_000_000) for _ in range(20))
+    assert caught.value.kind is Kind.UPSTREAM_INVALID
+
+
+def test_a_chunk_is_passed_on_as_it_came() -> None:
+    forwarder = GeminiIngress().forwarder(OPENING)
+    assert forwarder.forward(Frame(b'{ "a" : "\xc3\xa9" }', b"message")) == b'data: { "a" : "\xc3\xa9" }\n\n'
+    assert forwarder.forward(Frame(b'{\n"a":1}')) == b'data: {\ndata: "a":1}\n\n'
+    assert Framer().feed(forwarder.forward(Frame(b'{\n"a":1}'))) == [Frame(b'{\n"a":1}')]
+    assert forwarder.close() == b""
+
+
+@pytest.mark.parametrize("data", [b"", b"[DONE]", b": ping"])
+def test_what_is_no_chunk_stays_behind(data: bytes) -> None:
+    assert Forwarder().forward(Frame(data)) == b""
