@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import functools
 import itertools
 import shutil
@@ -89,7 +90,9 @@ def postgresql() -> PostgreSQL:
 @functools.cache
 def migrated_file() -> Path:
     """A SQLite file with the tables."""
-    path = Path(tempfile.mkdtemp(prefix="trunkline")) / "template.sqlite3"
+    directory = tempfile.mkdtemp(prefix="trunkline")
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    path = Path(directory) / "template.sqlite3"
     asyncio.run(migrate(Secret(f"sqlite:///{path}")))
     return path
 

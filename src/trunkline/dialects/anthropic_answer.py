@@ -14,7 +14,13 @@ import msgspec
 from trunkline.core.call import Opaque
 from trunkline.core.reply import Block, BlockKind, Head, Reply, Usage
 from trunkline.dialects.anthropic_words import NAME, THOUGHTS, UNREADABLE, finish_of
-from trunkline.dialects.upstream_error import classify, invalid_answer, parse_error_body, read_error
+from trunkline.dialects.upstream_error import (
+    classify,
+    invalid_answer,
+    no_answer,
+    parse_error_body,
+    read_error,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -216,8 +222,7 @@ def read_problem(target: Target, status: int, headers: Mapping[str, str], body: 
     """What a status that is not 200, or a 200 that is no answer, means."""
     error = parse_error_body(body)
     if 200 <= status < 300 and error is None:
-        kind = headers.get("content-type", "no content type").partition(";")[0][:60]
-        return invalid_answer(target, f"status {status}, {kind}, {len(body)} bytes")
+        return no_answer(target, status, headers, body)
     return read_error_object(target, status, headers, error)
 
 

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from trunkline.core.problem import Kind, Problem
-from trunkline.dialects.upstream_error import UpstreamError, classify, invalid_answer, parse_error_body, read_error
+from trunkline.dialects.upstream_error import (
+    UpstreamError,
+    classify,
+    no_answer,
+    parse_error_body,
+    read_error,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -87,8 +93,7 @@ def read_problem(target: Target, status: int, headers: Mapping[str, str], body: 
     """What a status that is not 200, or a 200 that is no answer, means."""
     error = _error_in(body)
     if 200 <= status < 300 and error is None:
-        kind = headers.get("content-type", "no content type").partition(";")[0][:60]
-        return invalid_answer(target, f"status {status}, {kind}, {len(body)} bytes")
+        return no_answer(target, status, headers, body)
     return classify(target, status, headers, _read(error))
 
 

@@ -18,7 +18,7 @@ from trunkline.dialects.openai_chat_messages import without_foreign_proofs
 from trunkline.dialects.openai_chat_reader import Reader, read_whole
 from trunkline.dialects.openai_chat_request import no_temperature, over_limit, write_body
 from trunkline.dialects.openai_chat_wire import NAME
-from trunkline.dialects.upstream_error import classify, invalid_answer, parse_error_body, read_error
+from trunkline.dialects.upstream_error import classify, no_answer, parse_error_body, read_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -97,8 +97,7 @@ class OpenAIChat:
         if error is None:
             error = _error_of_choice(body)
         if 200 <= status < 300 and error is None:
-            kind = headers.get("content-type", "no content type").partition(";")[0][:60]
-            return invalid_answer(target, f"status {status}, {kind}, {len(body)} bytes")
+            return no_answer(target, status, headers, body)
         return classify(target, status, headers, read_error(error))
 
 

@@ -14,7 +14,13 @@ import msgspec
 from trunkline.core.call import Opaque
 from trunkline.core.reply import Block, BlockKind, Finish, FinishReason, Head, Reply, Usage
 from trunkline.dialects.openai_responses_call import BETWEEN_PARTS, NAME
-from trunkline.dialects.upstream_error import UpstreamError, classify, invalid_answer, read_error
+from trunkline.dialects.upstream_error import (
+    UpstreamError,
+    classify,
+    invalid_answer,
+    no_answer,
+    read_error,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -235,8 +241,7 @@ def read_failure(target: Target, status: int, headers: Mapping[str, str], body: 
     except UNREADABLE:
         failed = _Failed()
     if 200 <= status < 300 and failed.error is None:
-        kind = headers.get("content-type", "no content type").partition(";")[0][:60]
-        return invalid_answer(target, f"status {status}, {kind}, {len(body)} bytes")
+        return no_answer(target, status, headers, body)
     return classify(target, status, headers, _error(failed.error, failed.error_type))
 
 

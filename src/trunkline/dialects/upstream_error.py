@@ -32,6 +32,10 @@ _SECRET_SHAPED = re.compile(
     re.ASCII,
 )
 
+_MEDIA_TYPES: Final = frozenset(
+    {"", "application/json", "text/event-stream", "text/html", "text/plain", "application/octet-stream"}
+)
+
 _WORD = re.compile(r"[a-z_]{1,60}")
 """What a provider's error type looks like, and a key does not. Anything else stays out of the log."""
 
@@ -102,6 +106,16 @@ def invalid_answer(target: Target, detail: str) -> Problem:
         retry=Retry.ELSEWHERE,
         detail=detail,
     )
+
+
+def no_answer(target: Target, status: int, headers: Mapping[str, str], body: bytes) -> Problem:
+    """The Problem of a whole body that is no answer: its status, media type and length go into the log.
+
+    Only known media types do: whatever an upstream writes there is its own words.
+    """
+    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    shown = media_type if media_type in _MEDIA_TYPES else "another media type"
+    return invalid_answer(target, f"status {status}, {shown}, {len(body)} bytes")
 
 
 _CONTEXT = frozenset(

@@ -142,12 +142,13 @@ def _is_verbatim(exchange: Exchange, egress: Egress) -> bool:
 def _request(exchange: Exchange, target: Target, egress: Egress) -> WireRequest:
     """The client's own body with another model in it, or the call in the target's dialect."""
     if _is_verbatim(exchange, egress):
-        return egress.splice(exchange.body, exchange.envelope, target)
-    call = exchange.call()
-    if exchange.turn is not None and target.model.context_tokens is not None:
-        # A session's earlier messages are ours to leave out; what the client itself sent is not.
-        call = call.trimmed_to(target.model.context_tokens)
-    request = egress.write_call(call, target)
+        request = egress.splice(exchange.body, exchange.envelope, target)
+    else:
+        call = exchange.call()
+        if exchange.turn is not None and target.model.context_tokens is not None:
+            # A session's earlier messages are ours to leave out; what the client itself sent is not.
+            call = call.trimmed_to(target.model.context_tokens)
+        request = egress.write_call(call, target)
     exchange.dropped = request.dropped
     return request
 

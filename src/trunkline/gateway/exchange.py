@@ -95,7 +95,7 @@ class Exchange:
     tally: Tally | None = None
     """Written by each attempt as it begins."""
     dropped: tuple[str, ...] = ()
-    """Written by an attempt that translates: what its target could not be told."""
+    """Written by each attempt: what its target could not be told."""
     outlet: Outlet | None = None
     """Written by the relay as it begins: what tells the client of a break, in the stream that it has begun."""
     interruption: Problem | None = None
