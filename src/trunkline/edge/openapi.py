@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from trunkline import __version__
 from trunkline.core.problem import STATUS, Kind
 from trunkline.dialects import simple
+from trunkline.edge.openapi_dialects import dialect_paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -88,6 +89,8 @@ ANYWHERE: Final = (
 )
 """What any route may answer: the front's checks come before it."""
 
+LISTED: Final = (*ANYWHERE, Kind.UNAUTHENTICATED, Kind.DRAINING, Kind.NOT_FOUND)
+
 BEHIND_A_KEY: Final = (*ANYWHERE, Kind.UNAUTHENTICATED, Kind.DRAINING)
 
 
@@ -107,6 +110,15 @@ def _events(data: Json) -> Json:
 def _as_json(schema: Json) -> Json:
     """A string that holds JSON of this schema."""
     return {"type": "string", "contentMediaType": "application/json", "contentSchema": schema}
+
+
+def _in_their_shape(kinds: Iterable[Kind]) -> Json:
+    """Errors as the client's dialect has them."""
+    schema: Json = {"application/json": {"schema": {"type": "object"}}}
+    return {
+        str(status): {"description": _names(status), "content": schema}
+        for status in sorted({STATUS[kind] for kind in kinds})
+    }
 
 
 def _names(status: int) -> str:
@@ -204,7 +216,7 @@ def document(framework: Mapping[str, Any]) -> Json:
             "description": "One server between your applications and every model provider.",
             "license": {"name": "ISC", "identifier": "ISC"},
         },
-        "paths": {**raw_paths(), **framework_paths},
+        "paths": {**raw_paths(), **framework_paths, **dialect_paths(_in_their_shape(Kind), _in_their_shape(LISTED))},
         "components": components,
         "security": [{}, {"bearer": []}],
     }
