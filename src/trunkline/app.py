@@ -31,9 +31,6 @@ from trunkline.gateway.attempt import Attempter
 from trunkline.gateway.gateway import Gateway
 from trunkline.routing.plan import plan
 from trunkline.settings.values import compile_catalog, from_bytes
-from trunkline.store.db import Database
-from trunkline.store.history import History
-from trunkline.store.migrate import check_migrated
 from trunkline.telemetry import LogSink, Meter, Snapshot, configure_logging, render
 from trunkline.upstream.client import Client
 
@@ -46,6 +43,8 @@ if TYPE_CHECKING:
     from trunkline.edge.middleware import Route
     from trunkline.edge.request import Receive, Scope, Send
     from trunkline.settings.values import Server, Settings
+    from trunkline.store.db import Database
+    from trunkline.store.history import History
 
     AskAll = Callable[[str], Awaitable[Sequence[dict[str, Any]]]]
 
@@ -72,8 +71,7 @@ class Application:
         self._client = Client()
         self._meter = Meter()
         self._running = Running()
-        self._database = Database(settings.chat_database_url) if settings.chat_database_url else None
-        self._history = History(self._database) if self._database else None
+        self._database, self._history = _remembering(settings)
         keys = keys or Keys(server.admin_secret, is_open=server.open, clock=time.time)
         log = LogSink()
         sinks: tuple[Sink, ...] = (self._meter, log)
@@ -141,6 +139,8 @@ class Application:
     async def start(self) -> None:
         """Open what needs opening. Raises Problem UNAVAILABLE for a database that is not migrated."""
         if self._history is not None and self._database is not None:
+            from trunkline.store.migrate import check_migrated  # noqa: PLC0415
+
             await check_migrated(self._database)
             await self._history.start()
 
@@ -210,6 +210,17 @@ class Application:
         await receive()
         await self.stop()
         await send({"type": "lifespan.shutdown.complete"})
+
+
+def _remembering(settings: Settings) -> tuple[Database, History] | tuple[None, None]:
+    """Chat history, where it is on; its libraries take longer to import than the rest of the start."""
+    if settings.chat_database_url is None:
+        return None, None
+    from trunkline.store.db import Database  # noqa: PLC0415
+    from trunkline.store.history import History  # noqa: PLC0415
+
+    database = Database(settings.chat_database_url)
+    return database, History(database)
 
 
 def _neighbours(server: Server) -> Neighbours:

@@ -166,7 +166,7 @@ class AnthropicMessages:
             model=model,
             max_tokens=100,
             messages=[{"role": "user", "content": "Weather?"}],
-            tools=[{"name": name, "input_schema": schema()} for name, _ in CALLS],  # type: ignore[typeddict-item]
+            tools=[{"name": name, "input_schema": schema()} for name, _ in CALLS],
         ) as stream:
             final = await stream.get_final_message()
         assert final.stop_reason == "tool_use"

@@ -12,8 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dialects.targets import target
+from trunkline.core.caller import Secret
 from trunkline.core.problem import Kind, Problem, Source
-from trunkline.dialects.dialect import MAX_TOP_LEVEL_KEYS, top_level
+from trunkline.dialects.dialect import MAX_TOP_LEVEL_KEYS, key_header, top_level
 
 
 def refusal(body: bytes) -> Problem:
@@ -159,3 +161,22 @@ def test_a_long_key_is_cut_where_it_is_told() -> None:
     key = b'"' + b"k" * 10_000 + b'":1'
     assert len(refusal(b"{" + key + b"," + key + b"}").message) < 200
     assert len(refusal(b"{" + key + b",x}").message) < 300
+
+
+@pytest.mark.parametrize(
+    ("dialect", "row", "header"),
+    [
+        ("openai_chat", None, ("authorization", "Bearer canary")),
+        ("openai_responses", None, ("authorization", "Bearer canary")),
+        ("anthropic_messages", None, ("x-api-key", "canary")),
+        ("gemini", None, ("x-goog-api-key", "canary")),
+        ("openai_chat", "api-key", ("api-key", "canary")),
+    ],
+)
+def test_a_key_goes_in_its_dialects_own_header_or_its_rows(
+    dialect: str, row: str | None, header: tuple[str, str]
+) -> None:
+    provider = target().provider
+    keyed = msgspec.structs.replace(provider, dialect=dialect, key_header=row, credential=Secret("canary"))
+    assert key_header(keyed) == (header,)
+    assert key_header(msgspec.structs.replace(keyed, credential=None)) == ()

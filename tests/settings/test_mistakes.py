@@ -119,7 +119,10 @@ def test_all_mistakes_are_reported_at_once(desk: Desk) -> None:
         "trunkline.toml: aliases: Expected `str`, got `int` - at `$[...]`.",
         "trunkline.toml: default_model must be a string.",
         "OPENROUTER_BASE_URL must start with http:// or https://.",
-        "trunkline.toml: providers.mine.dialect must be one of anthropic_messages, gemini, openai_chat, openai_responses.",
+        (
+            "trunkline.toml: providers.mine.dialect must be one of "
+            "anthropic_messages, gemini, openai_chat, openai_responses."
+        ),
     ]
 
 

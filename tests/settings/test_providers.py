@@ -36,7 +36,7 @@ def test_the_seeds_provider_is_on_with_its_key(desk: Desk) -> None:
 def test_only_providers_with_a_key_are_on_in_the_order_of_the_presets(desk: Desk) -> None:
     settings = desk.load(GROQ_API_KEY="g", OPENAI_API_KEY="o", OPENROUTER_API_KEY="r")
     assert list(named(settings)) == ["openrouter", "openai", "groq"]
-    assert list(presets())[:3] == ["openrouter", "openai", "groq"]
+    assert list(presets())[:3] == ["openrouter", "openai", "anthropic"]
 
 
 def test_every_preset_is_a_whole_row_once_its_key_or_its_address_is_there(desk: Desk) -> None:
@@ -181,7 +181,10 @@ OWN = 'dialect = "openai_chat"\nbase_url = "https://own.test"\n'
         ('[providers.own]\ndialect = "openai_chat"', "trunkline.toml: providers.own has no base_url."),
         (
             '[providers.own]\nbase_url = "https://x"',
-            "trunkline.toml: providers.own.dialect must be one of anthropic_messages, gemini, openai_chat, openai_responses.",
+            (
+                "trunkline.toml: providers.own.dialect must be one of "
+                "anthropic_messages, gemini, openai_chat, openai_responses."
+            ),
         ),
         (f'[providers.own]\n{OWN}api_key = "env:OWN_KEY"', "trunkline.toml: providers.own has no key: set OWN_KEY."),
         ("[providers.groq]", "trunkline.toml: providers.groq has no key: set GROQ_API_KEY."),

@@ -19,7 +19,7 @@ from trunkline.dialects.anthropic_request import request_body
 from trunkline.dialects.anthropic_state import provider_state, provider_tool
 from trunkline.dialects.anthropic_words import DEFAULT_MAX_TOKENS, NAME
 from trunkline.dialects.anthropic_writer import Forwarder, Writer
-from trunkline.dialects.dialect import WireRequest, splice, top_level
+from trunkline.dialects.dialect import WireRequest, key_header, splice, top_level
 from trunkline.dialects.json_fields import JsonFields
 
 if TYPE_CHECKING:
@@ -164,8 +164,7 @@ def _request(
     if not any(name.lower() == "anthropic-version" for name, _ in provider.headers):
         headers.append(("anthropic-version", VERSION))
     headers += provider.headers
-    if provider.credential is not None:
-        headers.append(("x-api-key", provider.credential.reveal()))
+    headers += key_header(provider)
     action = "/messages/count_tokens" if operation is Operation.COUNT else "/messages"
     return WireRequest(
         method="POST",

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from trunkline.core.call import Call, Envelope
-    from trunkline.core.catalog import Target
+    from trunkline.core.catalog import Provider, Target
     from trunkline.core.problem import Problem
     from trunkline.core.reply import Event, Reply
     from trunkline.dialects.sse import Frame
@@ -235,6 +235,19 @@ class Egress(Protocol):
     def read_problem(self, target: Target, status: int, headers: Mapping[str, str], body: bytes) -> Problem:
         """What an answer that is no answer means: who is at fault, and whether to try again."""
         ...
+
+
+def key_header(provider: Provider) -> tuple[tuple[str, str], ...]:
+    """The header that carries the provider's key, in its dialect's own way or as its row says; none without a key."""
+    if provider.credential is None:
+        return ()
+    key = provider.credential.reveal()
+    name = provider.key_header or _KEY_HEADER.get(provider.dialect)
+    return (("authorization", f"Bearer {key}"),) if name is None else ((name, key),)
+
+
+_KEY_HEADER: Final = {"anthropic_messages": "x-api-key", "gemini": "x-goog-api-key"}
+"""Where a dialect's vendor wants the key bare; elsewhere it is a bearer token."""
 
 
 def splice(body: bytes, changes: Mapping[str, bytes | None]) -> bytes:

@@ -23,7 +23,7 @@ from trunkline.dialects import (
     gemini_writer,
     sse,
 )
-from trunkline.dialects.dialect import WireRequest, join, splice, top_level
+from trunkline.dialects.dialect import WireRequest, join, key_header, splice, top_level
 from trunkline.dialects.gemini_fields import Fields, camel, one_spelling
 from trunkline.dialects.gemini_part import NAME
 from trunkline.dialects.upstream_error import invalid_answer
@@ -200,8 +200,7 @@ def _request(body: bytes, target: Target, action: str, *, dropped: tuple[str, ..
     provider = target.provider
     accept = "text/event-stream" if action.endswith("alt=sse") else "application/json"
     headers = [("content-type", "application/json"), ("accept", accept), *provider.headers]
-    if provider.credential is not None:
-        headers.append(("x-goog-api-key", provider.credential.reveal()))
+    headers += key_header(provider)
     return WireRequest(
         method="POST",
         origin=provider.origin,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from trunkline.core.problem import Problem, invalid
-from trunkline.dialects.dialect import WireRequest, join, top_level
+from trunkline.dialects.dialect import WireRequest, join, key_header, top_level
 from trunkline.dialects.opaque import PREFIX
 from trunkline.dialects.openai_chat_fields import OPENROUTER, PLANNED
 from trunkline.dialects.openai_chat_messages import without_foreign_proofs
@@ -108,8 +108,7 @@ def _request(body: bytes, target: Target, *, is_stream: bool, dropped: tuple[str
         ("accept", "text/event-stream" if is_stream else "application/json"),
         *provider.headers,
     ]
-    if provider.credential is not None:
-        headers.append(("authorization", f"Bearer {provider.credential.reveal()}"))
+    headers += key_header(provider)
     return WireRequest(
         method="POST",
         origin=provider.origin,

@@ -12,7 +12,7 @@ import msgspec
 from trunkline.core.call import Envelope
 from trunkline.core.problem import invalid
 from trunkline.dialects import sse
-from trunkline.dialects.dialect import WireRequest, top_level
+from trunkline.dialects.dialect import WireRequest, key_header, top_level
 from trunkline.dialects.json_fields import JsonFields
 from trunkline.dialects.openai_responses_answer import read_failure, read_reply
 from trunkline.dialects.openai_responses_call import NAME, read_call
@@ -157,8 +157,7 @@ def _request(body: bytes, target: Target, *, is_stream: bool, dropped: tuple[str
         ("accept", sse.MEDIA_TYPE if is_stream else "application/json"),
         *provider.headers,
     ]
-    if provider.credential is not None:
-        headers.append(("authorization", f"Bearer {provider.credential.reveal()}"))
+    headers += key_header(provider)
     return WireRequest(
         method="POST",
         origin=provider.origin,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from trunkline.core.problem import Kind, Problem
-from trunkline.dialects.dialect import WireRequest
+from trunkline.dialects.dialect import WireRequest, key_header
 from trunkline.dialects.upstream_error import parse_error_body
 from trunkline.doctor.finding import failed, ok, settings_first, skipped, warning
 from trunkline.settings.reading import presets
@@ -50,8 +50,7 @@ def no_provider(reading: Reading, *, local_is_available: bool) -> Finding:
 async def check_provider(provider: Provider, client: Client, *, has_proxy: bool, answer_s: float = ANSWER_S) -> Finding:
     """One real call with the provider's key, to a path that costs nothing."""
     headers = [("accept", "application/json"), *provider.headers]
-    if provider.credential is not None:
-        headers.append(("authorization", f"Bearer {provider.credential.reveal()}"))
+    headers += key_header(provider)
     request = WireRequest(
         method="GET",
         origin=provider.origin,
