@@ -12,11 +12,12 @@ import msgspec
 
 from trunkline.access.keys import Keys
 from trunkline.core.call import Operation
-from trunkline.dialects.anthropic_messages import AnthropicMessages, AnthropicMessagesIngress
-from trunkline.dialects.gemini import Gemini, GeminiIngress
-from trunkline.dialects.openai_chat import OpenAIChat
-from trunkline.dialects.openai_chat_ingress import OpenAIChatIngress
-from trunkline.dialects.openai_responses import OpenAIResponses
+from trunkline.core.problem import Problem
+from trunkline.dialects.anthropic_messages.sides import AnthropicMessages, AnthropicMessagesIngress
+from trunkline.dialects.gemini.sides import Gemini, GeminiIngress
+from trunkline.dialects.openai_chat.egress import OpenAIChat
+from trunkline.dialects.openai_chat.ingress import OpenAIChatIngress
+from trunkline.dialects.openai_responses.sides import OpenAIResponses
 from trunkline.dialects.simple import Simple
 from trunkline.edge.api import Api
 from trunkline.edge.body import Bodies, BodyLimits
@@ -203,7 +204,7 @@ class Application:
         await receive()
         try:
             await self.start()
-        except Exception as error:  # noqa: BLE001 - the server is told why, whatever it was
+        except Problem as error:
             await send({"type": "lifespan.startup.failed", "message": str(error)})
             return
         await send({"type": "lifespan.startup.complete"})

@@ -29,7 +29,7 @@ from trunkline.core.call import (
     ToolResult,
 )
 from trunkline.core.catalog import Model, Origin
-from trunkline.dialects.anthropic_messages import Reader
+from trunkline.dialects.anthropic_messages.sides import Reader
 from trunkline.dialects.dialect import Opening
 from trunkline.dialects.sse import Frame, Framer
 

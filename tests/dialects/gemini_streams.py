@@ -15,7 +15,7 @@ from trunkline.core.caller import Secret
 from trunkline.core.catalog import Model, Origin, Provider, Target
 from trunkline.core.problem import Problem
 from trunkline.dialects.dialect import Opening
-from trunkline.dialects.gemini_reader import Reader
+from trunkline.dialects.gemini.reader import Reader
 from trunkline.dialects.sse import Framer
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from dialects.targets import target
 from trunkline.core.problem import Kind, Problem
 from trunkline.core.reply import Event, Reply, fold
 from trunkline.dialects.dialect import Opening
-from trunkline.dialects.openai_responses_reader import Reader
+from trunkline.dialects.openai_responses.reader import Reader
 from trunkline.dialects.sse import Frame, Framer
 
 if TYPE_CHECKING:

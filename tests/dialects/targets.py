@@ -8,7 +8,7 @@ import msgspec
 
 from trunkline.core.caller import Secret
 from trunkline.core.catalog import Model, Origin, Provider, Target
-from trunkline.dialects.openai_chat import Reader
+from trunkline.dialects.openai_chat.egress import Reader
 from trunkline.dialects.sse import Frame, Framer
 
 if TYPE_CHECKING:

@@ -36,7 +36,7 @@ from trunkline.core.call import (
 )
 from trunkline.core.catalog import Model
 from trunkline.core.problem import Kind, Problem
-from trunkline.dialects.anthropic_messages import AnthropicMessages, AnthropicMessagesIngress
+from trunkline.dialects.anthropic_messages.sides import AnthropicMessages, AnthropicMessagesIngress
 from trunkline.dialects.opaque import wrap
 
 EGRESS, INGRESS = AnthropicMessages(), AnthropicMessagesIngress()

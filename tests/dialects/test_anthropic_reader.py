@@ -15,8 +15,8 @@ from dialects.hub_strategies import JSON_VALUES, assert_well_formed
 from trunkline.core.call import Opaque
 from trunkline.core.problem import Kind, Problem, Retry
 from trunkline.core.reply import Block, BlockKind, Delta, Finish, FinishReason, Head, Reply, Usage, fold
-from trunkline.dialects.anthropic_messages import AnthropicMessages, Reader
-from trunkline.dialects.anthropic_reader import MAX_PROVEN_CHARACTERS
+from trunkline.dialects.anthropic_messages.reader import MAX_PROVEN_CHARACTERS
+from trunkline.dialects.anthropic_messages.sides import AnthropicMessages, Reader
 from trunkline.dialects.sse import Frame
 
 if TYPE_CHECKING:

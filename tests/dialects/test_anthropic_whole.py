@@ -25,9 +25,9 @@ from dialects.hub_strategies import (
 from trunkline.core.call import Opaque
 from trunkline.core.problem import Kind, Problem, Retry
 from trunkline.core.reply import Block, BlockKind, Finish, FinishReason, Head, Reply, Usage, fold, unfold
-from trunkline.dialects.anthropic_messages import AnthropicMessages, AnthropicMessagesIngress, Forwarder, Writer
-from trunkline.dialects.anthropic_words import stop_reason_of
-from trunkline.dialects.anthropic_writer import ERROR_TYPE
+from trunkline.dialects.anthropic_messages.sides import AnthropicMessages, AnthropicMessagesIngress, Forwarder, Writer
+from trunkline.dialects.anthropic_messages.words import stop_reason_of
+from trunkline.dialects.anthropic_messages.writer import ERROR_TYPE
 from trunkline.dialects.opaque import unwrap, wrap
 from trunkline.dialects.sse import Frame, Framer
 

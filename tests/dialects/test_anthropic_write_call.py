@@ -48,7 +48,7 @@ from trunkline.core.call import (
 from trunkline.core.caller import Secret
 from trunkline.core.catalog import Model, Quirks
 from trunkline.core.problem import Kind, Problem
-from trunkline.dialects.anthropic_messages import AnthropicMessages, AnthropicMessagesIngress
+from trunkline.dialects.anthropic_messages.sides import AnthropicMessages, AnthropicMessagesIngress
 
 EGRESS, INGRESS = AnthropicMessages(), AnthropicMessagesIngress()
 NAME = "anthropic_messages"

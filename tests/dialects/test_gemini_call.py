@@ -33,8 +33,8 @@ from trunkline.core.call import (
     Url,
 )
 from trunkline.core.problem import Kind, Problem
-from trunkline.dialects.gemini import Gemini, GeminiIngress
-from trunkline.dialects.gemini_part import UNPROVEN
+from trunkline.dialects.gemini.part import UNPROVEN
+from trunkline.dialects.gemini.sides import Gemini, GeminiIngress
 from trunkline.dialects.opaque import wrap
 
 HELLO: dict[str, Any] = {"role": "user", "parts": [{"text": "Hello"}]}

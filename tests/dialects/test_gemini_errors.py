@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from dialects.gemini_streams import ANYTHING, KEY, TRANSCRIPTS, encoded, target
 from trunkline.core.problem import STATUS, Kind, Problem, Retry, Source
-from trunkline.dialects.gemini import Gemini, GeminiIngress
-from trunkline.dialects.gemini_error import STATUS_WORD
+from trunkline.dialects.gemini.error import STATUS_WORD
+from trunkline.dialects.gemini.sides import Gemini, GeminiIngress
 
 
 def read(status: int, body: bytes, **headers: str) -> Problem:

@@ -15,7 +15,7 @@ from trunkline.core.call import Call, Envelope, Message, Operation, Role, Text
 from trunkline.core.catalog import Origin
 from trunkline.core.problem import Kind, Problem
 from trunkline.dialects.dialect import Egress, WholeIngress, top_level
-from trunkline.dialects.gemini import Gemini, GeminiIngress
+from trunkline.dialects.gemini.sides import Gemini, GeminiIngress
 
 HELLO = b'{"contents":[{"parts":[{"text":"Hello"}]}]}'
 STREAM = Envelope(model="m", stream=True)

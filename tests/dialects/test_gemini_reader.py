@@ -27,8 +27,8 @@ from trunkline.core.reply import (
     Usage,
     fold,
 )
-from trunkline.dialects.gemini_part import UNPROVEN
-from trunkline.dialects.gemini_reader import FINISH, Reader, read_reply
+from trunkline.dialects.gemini.part import UNPROVEN
+from trunkline.dialects.gemini.reader import FINISH, Reader, read_reply
 from trunkline.dialects.sse import Frame, Framer
 
 if TYPE_CHECKING:

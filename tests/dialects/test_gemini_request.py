@@ -47,8 +47,8 @@ from trunkline.core.call import (
 )
 from trunkline.core.catalog import Model, Origin, Quirks, Target
 from trunkline.core.problem import Kind, Problem
-from trunkline.dialects.gemini import Gemini, GeminiIngress
-from trunkline.dialects.gemini_part import UNPROVEN, is_object
+from trunkline.dialects.gemini.part import UNPROVEN, is_object
+from trunkline.dialects.gemini.sides import Gemini, GeminiIngress
 
 HELLO = (Message(Role.USER, (Text("Hello"),)),)
 

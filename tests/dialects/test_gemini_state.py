@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from dialects.gemini_streams import ANYTHING, encoded, problem_of, target
 from trunkline.core.call import Call, Document, Image, Message, Operation, Role, Stored, Url
 from trunkline.core.problem import Kind, Problem
-from trunkline.dialects.gemini import Gemini, GeminiIngress
-from trunkline.dialects.gemini_state import is_stored
+from trunkline.dialects.gemini.sides import Gemini, GeminiIngress
+from trunkline.dialects.gemini.state import is_stored
 
 HELLO = {"role": "user", "parts": [{"text": "Hello"}]}
 FILE = "https://generativelanguage.googleapis.com/v1beta/files/abc"

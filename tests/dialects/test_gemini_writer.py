@@ -29,9 +29,9 @@ from trunkline.core.reply import (
     fold,
     unfold,
 )
-from trunkline.dialects.gemini import GeminiIngress
-from trunkline.dialects.gemini_reader import read_reply
-from trunkline.dialects.gemini_writer import Forwarder, Writer, write_reply
+from trunkline.dialects.gemini.reader import read_reply
+from trunkline.dialects.gemini.sides import GeminiIngress
+from trunkline.dialects.gemini.writer import Forwarder, Writer, write_reply
 from trunkline.dialects.sse import Frame, Framer
 
 PROOFS = st.none() | SIGNATURES | FOREIGN

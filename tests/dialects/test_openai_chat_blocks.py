@@ -14,8 +14,8 @@ from dialects.targets import events_of, frame, says, stream, target
 from trunkline.core.call import Opaque
 from trunkline.core.problem import Kind, Problem
 from trunkline.core.reply import Block, BlockKind, Delta, End, Finish, FinishReason, Head, Reply, Start, Usage, fold
-from trunkline.dialects.openai_chat import OpenAIChat, Reader
-from trunkline.dialects.openai_chat_reader import MAX_DETAILS_BYTES
+from trunkline.dialects.openai_chat.egress import OpenAIChat, Reader
+from trunkline.dialects.openai_chat.reader import MAX_DETAILS_BYTES
 
 TRANSCRIPTS = Path(__file__).parent / "transcripts" / "openai_chat"
 

@@ -11,7 +11,7 @@ from dialects.targets import KEY, target
 from trunkline.core.call import Call, Message, Role, Text
 from trunkline.core.catalog import Model, Origin, Quirks, Target
 from trunkline.core.problem import Kind, Problem, Source
-from trunkline.dialects.openai_chat import OpenAIChat
+from trunkline.dialects.openai_chat.egress import OpenAIChat
 
 HELLO = (Message(Role.USER, (Text("Hello"),)),)
 SEED = Call(messages=HELLO, temperature=0.7, max_tokens=10_000, defaulted=frozenset({"temperature", "max_tokens"}))

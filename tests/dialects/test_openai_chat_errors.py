@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from dialects.targets import frame, says, target
 from trunkline.core.problem import Kind, Problem, Retry, Source
-from trunkline.dialects.openai_chat import OpenAIChat, Reader
+from trunkline.dialects.openai_chat.egress import OpenAIChat, Reader
 from trunkline.dialects.sse import Frame, Framer
 
 TRANSCRIPTS = Path(__file__).parent / "transcripts" / "openai_chat"

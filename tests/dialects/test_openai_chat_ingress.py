@@ -32,8 +32,8 @@ from trunkline.core.call import (
 )
 from trunkline.core.problem import Kind, Problem
 from trunkline.dialects.opaque import wrap
-from trunkline.dialects.openai_chat_fields import FATES, Fate, fated
-from trunkline.dialects.openai_chat_ingress import OpenAIChatIngress
+from trunkline.dialects.openai_chat.fields import FATES, Fate, fated
+from trunkline.dialects.openai_chat.ingress import OpenAIChatIngress
 
 INGRESS = OpenAIChatIngress()
 HELLO: list[Any] = [{"role": "user", "content": "Hello"}]

@@ -30,9 +30,9 @@ from trunkline.core.catalog import Quirks
 from trunkline.core.problem import Kind, Problem
 from trunkline.core.reply import Block, BlockKind, Event, Finish, FinishReason, Reply, fold, unfold
 from trunkline.dialects.dialect import Opening, top_level
-from trunkline.dialects.openai_chat import OpenAIChat, Reader
-from trunkline.dialects.openai_chat_fields import OPENROUTER, PLANNED
-from trunkline.dialects.openai_chat_ingress import OpenAIChatIngress
+from trunkline.dialects.openai_chat.egress import OpenAIChat, Reader
+from trunkline.dialects.openai_chat.fields import OPENROUTER, PLANNED
+from trunkline.dialects.openai_chat.ingress import OpenAIChatIngress
 from trunkline.dialects.sse import Framer
 
 OPENING = Opening(id="r1", model="fast", created=1_795_471_983, wants_usage=True)

@@ -28,7 +28,7 @@ from trunkline.core.reply import (
     Usage,
     fold,
 )
-from trunkline.dialects.openai_chat import Reader
+from trunkline.dialects.openai_chat.egress import Reader
 from trunkline.dialects.sse import Frame, Framer
 
 STREAMS = sorted((Path(__file__).parent / "transcripts" / "openai_chat").glob("*.sse"))

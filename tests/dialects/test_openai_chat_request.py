@@ -34,8 +34,8 @@ from trunkline.core.call import (
 )
 from trunkline.core.catalog import Model, Quirks
 from trunkline.core.problem import Kind, Problem
-from trunkline.dialects.openai_chat import OpenAIChat
-from trunkline.dialects.openai_chat_ingress import OpenAIChatIngress
+from trunkline.dialects.openai_chat.egress import OpenAIChat
+from trunkline.dialects.openai_chat.ingress import OpenAIChatIngress
 
 HELLO = Message(Role.USER, (Text("Hello"),))
 OPENROUTER = Quirks(

@@ -13,8 +13,8 @@ from trunkline.core.problem import STATUS, Kind, Problem
 from trunkline.core.reply import Block, BlockKind, Delta, End, Event, Finish, FinishReason, Head, Reply, Start, Usage
 from trunkline.dialects.dialect import Opening
 from trunkline.dialects.opaque import unwrap
-from trunkline.dialects.openai_chat_ingress import OpenAIChatIngress
-from trunkline.dialects.openai_chat_writer import ERRORS
+from trunkline.dialects.openai_chat.ingress import OpenAIChatIngress
+from trunkline.dialects.openai_chat.writer import ERRORS
 from trunkline.dialects.sse import Frame, Framer
 
 INGRESS = OpenAIChatIngress()

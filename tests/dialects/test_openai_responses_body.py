@@ -16,8 +16,8 @@ from trunkline.core.call import Call, Envelope, Message, Role, Text
 from trunkline.core.catalog import Model, Origin
 from trunkline.core.problem import Kind, Problem
 from trunkline.dialects.dialect import top_level
-from trunkline.dialects.openai_responses import OpenAIResponses
-from trunkline.dialects.openai_responses_state import provider_state, provider_tool
+from trunkline.dialects.openai_responses.sides import OpenAIResponses
+from trunkline.dialects.openai_responses.state import provider_state, provider_tool
 from trunkline.dialects.sse import Frame, Framer
 
 DIALECT = OpenAIResponses()

@@ -37,7 +37,7 @@ from trunkline.core.call import (
 )
 from trunkline.core.catalog import Model, Quirks
 from trunkline.core.problem import Kind, Problem
-from trunkline.dialects.openai_responses import OpenAIResponses
+from trunkline.dialects.openai_responses.sides import OpenAIResponses
 
 DIALECT = OpenAIResponses()
 NAME = "openai_responses"

@@ -15,8 +15,8 @@ from dialects.targets import target
 from trunkline.core.call import Opaque
 from trunkline.core.problem import Kind, Problem
 from trunkline.core.reply import Block, BlockKind, Delta, Finish, FinishReason, Head, Reply, Usage, fold
-from trunkline.dialects.openai_responses import OpenAIResponses
-from trunkline.dialects.openai_responses_reader import Reader
+from trunkline.dialects.openai_responses.reader import Reader
+from trunkline.dialects.openai_responses.sides import OpenAIResponses
 from trunkline.dialects.sse import Frame, Framer
 
 if TYPE_CHECKING:

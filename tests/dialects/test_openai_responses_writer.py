@@ -29,9 +29,9 @@ from trunkline.core.reply import (
     fold,
     unfold,
 )
-from trunkline.dialects.openai_responses import OpenAIResponses
-from trunkline.dialects.openai_responses_problem import ERROR_TYPE
-from trunkline.dialects.openai_responses_writer import Writer
+from trunkline.dialects.openai_responses.problem import ERROR_TYPE
+from trunkline.dialects.openai_responses.sides import OpenAIResponses
+from trunkline.dialects.openai_responses.writer import Writer
 
 DIALECT = OpenAIResponses()
 OURS = Opaque("openai_responses", b'"gAAA\\u0041_-=="')

@@ -10,7 +10,7 @@ import pytest
 
 from dialects.targets import KEY, target
 from trunkline.core.problem import Kind, Problem, Retry, Source
-from trunkline.dialects.openai_chat import OpenAIChat
+from trunkline.dialects.openai_chat.egress import OpenAIChat
 
 TOO_LONG = "request (6031 tokens) exceeds the available context size (2048 tokens), try increasing it"
 TRANSCRIPTS = Path(__file__).parent / "transcripts" / "openai_chat"

@@ -11,7 +11,7 @@ from trunkline.core.caller import Caller
 from trunkline.core.catalog import Catalog, Model, Provider, Quirks, Target, Timeouts, split_base_url
 from trunkline.core.problem import Kind, Problem, Retry, Source
 from trunkline.core.record import Outcome, Record
-from trunkline.dialects.openai_chat import OpenAIChat
+from trunkline.dialects.openai_chat.egress import OpenAIChat
 from trunkline.dialects.simple import Simple
 from trunkline.gateway.attempt import Attempter
 from trunkline.gateway.exchange import Exchange

@@ -1,0 +1,77 @@
+"""A client's own body on its way to an upstream of the same dialect: what of it must change.
+
+A conversation may hold thoughts whose proof is another provider's, wrapped by us into a signature, or which never had
+one. Anthropic refuses both, so they are taken out; everything else stays as the bytes that came.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from trunkline.core.problem import invalid
+from trunkline.dialects.anthropic_messages.words import PLANNER_FIELDS, THOUGHTS, UNREADABLE
+from trunkline.dialects.dialect import top_level
+from trunkline.dialects.opaque import PREFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_MAY_BE_FOREIGN = re.compile(rb'"' + PREFIX.encode().replace(b".", rb"\.") + rb'|"signature"\s*:\s*""')
+"""Clients send back what we wrote, in plain letters: a body without this needs no closer look."""
+
+
+class _Block(msgspec.Struct):
+    type: str | None = None
+    signature: str | None = None
+    data: str | None = None
+
+
+_TURNS = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
+_BLOCKS = msgspec.json.Decoder(list[msgspec.Raw])
+_BLOCK = msgspec.json.Decoder(_Block)
+
+PLANNED: Final[Mapping[str, bytes | None]] = dict.fromkeys(PLANNER_FIELDS)
+"""The planner's fields, to be taken out."""
+
+
+def without_foreign_thoughts(body: bytes) -> bytes | None:
+    """The body's messages less the thoughts that Anthropic would refuse; None where there are none of those.
+
+    Raises Problem INVALID_REQUEST where the messages cannot be read.
+    """
+    if _MAY_BE_FOREIGN.search(body) is None:
+        return None
+    try:
+        turns = _TURNS.decode(top_level(body).get("messages", b"[]"))
+    except UNREADABLE:
+        raise invalid("`messages` must be a list of messages.", param="messages") from None
+    is_changed = False
+    kept: list[dict[str, msgspec.Raw]] = []
+    for turn in turns:
+        content = bytes(turn.get("content", b""))
+        if not content.startswith(b"["):
+            kept.append(turn)
+            continue
+        blocks = _BLOCKS.decode(content)
+        own = [block for block in blocks if not _is_foreign(block)]
+        if len(own) == len(blocks):
+            kept.append(turn)
+            continue
+        is_changed = True
+        if own:
+            kept.append({**turn, "content": msgspec.Raw(msgspec.json.encode(own))})
+    return msgspec.json.encode(kept) if is_changed else None
+
+
+def _is_foreign(raw: msgspec.Raw) -> bool:
+    try:
+        block = _BLOCK.decode(raw)
+    except UNREADABLE:
+        return False
+    if block.type not in THOUGHTS:
+        return False
+    proof = block.signature if block.type == "thinking" else block.data
+    return not proof or proof.startswith(PREFIX)

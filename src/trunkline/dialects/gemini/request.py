@@ -1,0 +1,231 @@
+"""Call -> a generateContent request.
+
+Sources: https://ai.google.dev/api/generate-content, the types of google-genai 3.4.0 (read 2026-11-24).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from trunkline.core.call import ChoiceMode, Format, Role, Text, Thinking, Tool, ToolChoice
+from trunkline.core.problem import invalid
+from trunkline.dialects.gemini.part import NAME
+from trunkline.dialects.gemini.request_parts import PartWriter, own_fields
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from trunkline.core.call import Call, Message
+    from trunkline.core.catalog import Target
+
+MAX_STOPS: Final = 5
+MAX_SEED: Final = 2**31 - 1
+
+_EFFORTS: Final = frozenset({"minimal", "low", "medium", "high", "xhigh"})
+_TIER: Final[Mapping[str, str]] = {"default": "standard", "flex": "flex", "priority": "priority"}
+_MERGED: Final = frozenset({"tools", "toolConfig", "generationConfig"})
+
+_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_LIST = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+def write_body(call: Call, target: Target) -> tuple[bytes, tuple[str, ...]]:
+    """The request's JSON, and the names of what it cannot tell.
+
+    Raises Problem INVALID_REQUEST naming what this dialect cannot be asked for and nobody may lose.
+    """
+    dropped: list[str] = []
+    extras = _extras(call, dropped)
+    body: dict[str, object] = {}
+    system, contents = _conversation(call.messages, dropped)
+    if system:
+        body["systemInstruction"] = {"parts": system}
+    body["contents"] = contents
+    if tools := _tools(call.tools, extras.get("tools"), dropped):
+        body["tools"] = tools
+    if (config := extras.get("toolConfig")) is not None:
+        body["toolConfig"] = msgspec.Raw(config)
+    elif (choice := _tool_choice(call.tool_choice, has_tools=bool(tools))) is not None:
+        body["toolConfig"] = {"functionCallingConfig": choice}
+    if config := _generation_config(call, target, extras.get("generationConfig"), dropped):
+        body["generationConfig"] = config
+    if call.service_tier in _TIER:
+        body["serviceTier"] = _TIER[call.service_tier]
+    dropped += _unsaid(call)
+    body.update((name, msgspec.Raw(raw)) for name, raw in extras.items() if name not in _MERGED and name not in body)
+    return msgspec.json.encode(body), tuple(dict.fromkeys(dropped))
+
+
+def _unsaid(call: Call) -> list[str]:
+    """What Google has no word for. Log probabilities have one, but the hub's answers have no place for them."""
+    unsaid = {
+        "service_tier": call.service_tier not in {None, "auto", *_TIER},
+        "user": call.user is not None,
+        "metadata": call.metadata is not None,
+        "parallel_tool_calls": call.parallel_tool_calls is False,
+        "logprobs": bool(call.logprobs),
+        "top_logprobs": bool(call.top_logprobs),
+    }
+    return [name for name, is_unsaid in unsaid.items() if is_unsaid]
+
+
+def _extras(call: Call, dropped: list[str]) -> dict[str, bytes]:
+    if call.extras is None:
+        return {}
+    if call.extras.dialect != NAME:
+        dropped += [name for name, _ in call.extras.fields]
+        return {}
+    return dict(call.extras.fields)
+
+
+def _conversation(messages: tuple[Message, ...], dropped: list[str]) -> tuple[list[object], list[object]]:
+    """The system's parts, and the contents: results of tools that follow each other are one turn."""
+    system: list[object] = []
+    contents: list[object] = []
+    writer = PartWriter(dropped)
+    turn: list[object] | None = None
+    for message in messages:
+        if message.name is not None:
+            dropped.append("name")
+        if message.role is Role.SYSTEM:
+            dropped += ["system.position"] if contents else []
+            system += _system(message, writer)
+            continue
+        parts = writer.write(message)
+        if not parts:
+            continue
+        if message.role is Role.TOOL and turn is not None:
+            turn += parts
+            continue
+        role = "model" if message.role is Role.ASSISTANT else "user"
+        contents.append({"role": role, "parts": parts, **own_fields(message.extras, "message", dropped)})
+        turn = parts if message.role is Role.TOOL else None
+    if not contents:
+        raise invalid("Gemini needs a message that is not the system's and is not empty.", param="messages")
+    return system, contents
+
+
+def _system(message: Message, writer: PartWriter) -> list[object]:
+    if any(not isinstance(part, Text) for part in message.parts):
+        raise invalid("A system message for Gemini can hold only text.", param="messages")
+    return writer.write(message)
+
+
+def _tools(tools: tuple[Tool, ...], others: bytes | None, dropped: list[str]) -> list[object]:
+    entries: list[object] = []
+    if tools:
+        entries.append({"functionDeclarations": [_declaration(tool, dropped) for tool in tools]})
+    if others is not None:
+        entries += _LIST.decode(others)
+    return entries
+
+
+def _declaration(tool: Tool, dropped: list[str]) -> dict[str, object]:
+    declaration: dict[str, object] = {"name": tool.name}
+    if tool.description is not None:
+        declaration["description"] = tool.description
+    declaration.update(own_fields(tool.extras, "tools", dropped))
+    if tool.schema is not None and "parameters" not in declaration:
+        declaration["parametersJsonSchema"] = msgspec.Raw(tool.schema)
+    if tool.is_strict:
+        dropped.append("tools.strict")
+    if tool.is_cached:
+        dropped.append("cache_control")
+    return declaration
+
+
+def _tool_choice(choice: ToolChoice | None, *, has_tools: bool) -> dict[str, object] | None:
+    """None where nothing is chosen, or where there is nothing to choose from: Google refuses that."""
+    if choice is None:
+        return None
+    match choice.mode:
+        case ChoiceMode.AUTO:
+            return {"mode": "AUTO"} if has_tools else None
+        case ChoiceMode.NONE:
+            return {"mode": "NONE"} if has_tools else None
+        case ChoiceMode.REQUIRED:
+            return {"mode": "ANY"}
+        case ChoiceMode.NAMED:
+            return {"mode": "ANY", "allowedFunctionNames": [choice.name]}
+
+
+def _generation_config(call: Call, target: Target, others: bytes | None, dropped: list[str]) -> dict[str, object]:
+    config: dict[str, object] = {}
+    _check_limits(call, target)
+    values: tuple[tuple[str, object], ...] = (
+        ("temperature", call.temperature if target.provider.quirks.takes_temperature else None),
+        ("topP", call.top_p),
+        ("topK", call.top_k),
+        ("candidateCount", call.n),
+        ("maxOutputTokens", _max_tokens(call, target)),
+        ("stopSequences", list(call.stop) or None),
+        ("seed", call.seed),
+        ("presencePenalty", call.presence_penalty),
+        ("frequencyPenalty", call.frequency_penalty),
+    )
+    config.update((name, value) for name, value in values if value is not None)
+    if call.format is not None:
+        config.update(_format(call.format, dropped))
+    if call.thinking is not None:
+        config["thinkingConfig"] = _thinking(call.thinking, target, dropped)
+    if others is not None:
+        config.update((name, raw) for name, raw in _OBJECT.decode(others).items() if name not in config)
+    return config
+
+
+def _check_limits(call: Call, target: Target) -> None:
+    """Raises Problem INVALID_REQUEST for an explicit value that this target cannot take."""
+    is_chosen = call.temperature is not None and "temperature" not in call.defaulted
+    if is_chosen and not target.provider.quirks.takes_temperature:
+        raise invalid(f"{target.name} does not take a temperature: leave it out.", param="temperature")
+    if call.n is not None and call.n > 1:
+        raise invalid(f"{target.name} can give only one answer at a time here.", param="n")
+    if len(call.stop) > MAX_STOPS:
+        raise invalid(f"{target.name} takes at most {MAX_STOPS} stop sequences.", param="stop")
+    if call.seed is not None and not -MAX_SEED - 1 <= call.seed <= MAX_SEED:
+        raise invalid(f"{target.name} takes a seed of 32 bits: at most {MAX_SEED:,}.", param="seed")
+
+
+def _max_tokens(call: Call, target: Target) -> int | None:
+    wanted, limit = call.max_tokens, target.model.max_output_tokens
+    if wanted is None or limit is None or wanted <= limit:
+        return wanted
+    if "max_tokens" in call.defaulted:
+        return limit
+    raise invalid(
+        f"{target.name} gives at most {limit:,} tokens in an answer; {wanted:,} were asked for.", param="max_tokens"
+    )
+
+
+def _format(wanted: Format, dropped: list[str]) -> dict[str, object]:
+    """Google holds every answer strictly to its schema."""
+    if wanted.name is not None:
+        dropped.append("format.name")
+    if wanted.description is not None:
+        dropped.append("format.description")
+    config: dict[str, object] = {"responseMimeType": "application/json"}
+    if wanted.schema is not None:
+        config["responseJsonSchema"] = msgspec.Raw(wanted.schema)
+    return config
+
+
+def _thinking(thinking: Thinking, target: Target, dropped: list[str]) -> dict[str, object]:
+    config: dict[str, object] = {}
+    if thinking.is_shown is not None:
+        config["includeThoughts"] = thinking.is_shown
+    if not thinking.is_on:
+        config["thinkingBudget"] = 0
+    elif thinking.budget_tokens is not None:
+        config["thinkingBudget"] = thinking.budget_tokens
+        if thinking.effort is not None:
+            dropped.append("reasoning.effort")  # Google refuses the two together
+    elif thinking.effort is not None:
+        if thinking.effort not in _EFFORTS:
+            words = ", ".join(sorted(_EFFORTS))
+            raise invalid(f"{target.name} takes an effort of {words}.", param="reasoning.effort")
+        config["thinkingLevel"] = thinking.effort.upper()
+    elif not config:
+        config["thinkingBudget"] = -1  # as much as the model sees fit
+    return config

@@ -1,0 +1,217 @@
+"""Google's Gemini API: `models/{model}:generateContent`, `:streamGenerateContent?alt=sse` and `:countTokens`.
+
+Model and action stand in the path, not in the body.
+
+Sources: https://ai.google.dev/api/generate-content, https://ai.google.dev/api/tokens.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+import msgspec
+
+from trunkline.core.call import Envelope, Operation
+from trunkline.core.problem import Kind, invalid
+from trunkline.dialects import sse
+from trunkline.dialects.dialect import WireRequest, join, key_header, splice, top_level
+from trunkline.dialects.gemini import call as gemini_call
+from trunkline.dialects.gemini import error as gemini_error
+from trunkline.dialects.gemini import reader as gemini_reader
+from trunkline.dialects.gemini import request as gemini_request
+from trunkline.dialects.gemini import state as gemini_state
+from trunkline.dialects.gemini import writer as gemini_writer
+from trunkline.dialects.gemini.fields import Fields, camel, one_spelling
+from trunkline.dialects.gemini.part import NAME
+from trunkline.dialects.upstream_error import invalid_answer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from trunkline.core.call import Call
+    from trunkline.core.catalog import Target
+    from trunkline.core.problem import Problem
+    from trunkline.core.reply import Reply
+    from trunkline.dialects.dialect import Opening
+
+_ACTION: Final = {
+    (Operation.GENERATE, True): "streamGenerateContent?alt=sse",
+    (Operation.GENERATE, False): "generateContent",
+    (Operation.COUNT, True): "countTokens",
+    (Operation.COUNT, False): "countTokens",
+}
+
+
+class _Count(msgspec.Struct, rename="camel"):
+    total_tokens: int | None = None
+
+
+_COUNT = msgspec.json.Decoder(_Count)
+
+
+class GeminiIngress:
+    """The client's side, for one path: `at` gives it its model and action."""
+
+    name = NAME
+    commits_on_reasoning = True
+    keep_alive = gemini_writer.KEEP_ALIVE
+
+    def __init__(
+        self,
+        model: str | None = None,
+        *,
+        stream: bool = False,
+        operation: Operation = Operation.GENERATE,
+        is_sse: bool = True,
+    ) -> None:
+        self._model = model
+        self._stream = stream
+        self._operation = operation
+        self._is_sse = is_sse
+
+    def at(
+        self, model: str, *, stream: bool, operation: Operation = Operation.GENERATE, is_sse: bool = True
+    ) -> GeminiIngress:
+        """The ingress of one path. `is_sse`: whether the query says `alt=sse`; a stream without it is refused."""
+        return GeminiIngress(model, stream=stream, operation=operation, is_sse=is_sse)
+
+    def peek(self, body: bytes) -> Envelope:
+        """The model and the action come from the path. Raises Problem INVALID_REQUEST naming the field."""
+        if self._stream and not self._is_sse:
+            raise invalid(
+                "A stream is given here as server-sent events only: add `?alt=sse` to the address.", param="alt"
+            )
+        if not self._model:
+            raise invalid("The path names no model: it is /v1beta/models/{model}:generateContent.", param="model")
+        keys = one_spelling(top_level(body))
+        if self._operation is Operation.COUNT and (inner := keys.get("generateContentRequest")) is not None:
+            keys = one_spelling(top_level(bytes(inner)), "generateContentRequest")
+        if (path := gemini_state.provider_state(keys)) is not None:
+            raise gemini_state.state_problem(path)
+        fields = Fields(keys)
+        if not fields.has("contents"):
+            raise fields.wrong("contents", "is missing: give the conversation")
+        config = fields.inner("generationConfig")
+        max_tokens = config.whole_number("maxOutputTokens") if config is not None else None
+        if config is not None and max_tokens is not None and max_tokens < 1:
+            raise config.wrong("maxOutputTokens", "must be at least 1")
+        return Envelope(
+            model=self._model,
+            operation=self._operation,
+            stream=self._stream,
+            max_tokens=max_tokens,
+            wants_usage=True,
+        )
+
+    def read_call(self, body: bytes) -> Call:
+        """The whole request. Raises Problem INVALID_REQUEST naming the field."""
+        return gemini_call.read_call(body, stream=self._stream)
+
+    def writer(self, opening: Opening) -> gemini_writer.Writer:
+        """A writer for one stream."""
+        return gemini_writer.Writer(opening)
+
+    def forwarder(self, opening: Opening) -> gemini_writer.Forwarder:
+        """What passes chunks on as they came."""
+        del opening
+        return gemini_writer.Forwarder()
+
+    def write_reply(self, reply: Reply, opening: Opening) -> bytes:
+        """A whole answer as JSON."""
+        return gemini_writer.write_reply(reply, opening)
+
+    def write_count(self, tokens: int) -> bytes:
+        """The answer to `:countTokens`."""
+        return msgspec.json.encode({"totalTokens": tokens})
+
+    def write_problem(self, problem: Problem, *, as_json: bool = False) -> bytes:
+        """Google's error object, as the stream's last event or as plain JSON."""
+        data = gemini_error.write_problem(problem)
+        return data if as_json else sse.event(data)
+
+
+class Gemini:
+    """The egress of every provider that speaks Gemini."""
+
+    name = NAME
+
+    def write_call(self, call: Call, target: Target) -> WireRequest:
+        """`POST {base}/models/{model}:generateContent`. Raises Problem where the target cannot take what is asked."""
+        body, dropped = gemini_request.write_body(call, target)
+        return _request(body, target, _ACTION[Operation.GENERATE, call.stream], dropped=dropped)
+
+    def write_count(self, call: Call, target: Target) -> WireRequest:
+        """`POST {base}/models/{model}:countTokens`, with all of the request in it."""
+        body, dropped = gemini_request.write_body(call, target)
+        named = splice(body, {"model": msgspec.json.encode(f"models/{target.model.id}")})
+        whole = msgspec.json.encode({"generateContentRequest": msgspec.Raw(named)})
+        return _request(whole, target, _ACTION[Operation.COUNT, False], dropped=dropped)
+
+    def splice(self, body: bytes, envelope: Envelope, target: Target) -> WireRequest:
+        """The client's own body; the model goes into the path, and nothing is stored."""
+        keys = top_level(body)
+        changes = _unnamed(keys)
+        if envelope.operation is Operation.COUNT:
+            for name, raw in keys.items():
+                if camel(name) == "generateContentRequest":
+                    inner = top_level(bytes(raw))
+                    model = msgspec.json.encode(f"models/{target.model.id}")
+                    changes[name] = join(inner, {**_unnamed(inner), "model": model})
+        body = join(keys, changes) if changes else body
+        return _request(body, target, _ACTION[envelope.operation, envelope.stream])
+
+    def read_reply(self, body: bytes, target: Target) -> Reply:
+        """A whole answer. Raises Problem for an error inside it and for what is no answer."""
+        return gemini_reader.read_reply(body, target)
+
+    def read_count(self, body: bytes, target: Target) -> int:
+        """The answer to `:countTokens`, in tokens. Raises Problem for what is none."""
+        try:
+            count = _COUNT.decode(body)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            raise invalid_answer(target, f"a count that is none, {len(body)} bytes") from None
+        if count.total_tokens is None or count.total_tokens < 0:
+            raise gemini_error.read_problem(target, 200, {}, body)
+        return count.total_tokens
+
+    def reader(self, target: Target) -> gemini_reader.Reader:
+        """A reader for one stream of this target."""
+        return gemini_reader.Reader(target)
+
+    def read_problem(self, target: Target, status: int, headers: Mapping[str, str], body: bytes) -> Problem:
+        """What a status that is not 200, or a 200 that is no answer, means."""
+        return gemini_error.read_problem(target, status, headers, body)
+
+
+def _unnamed(keys: Mapping[str, msgspec.Raw]) -> dict[str, bytes | None]:
+    """Takes the model out, which the path names, and turns storing off where it is spoken of."""
+    changes: dict[str, bytes | None] = {}
+    if "model" in keys:
+        changes["model"] = None
+    if "store" in keys:
+        changes["store"] = b"false"
+    return changes
+
+
+def _request(body: bytes, target: Target, action: str, *, dropped: tuple[str, ...] = ()) -> WireRequest:
+    provider = target.provider
+    accept = "text/event-stream" if action.endswith("alt=sse") else "application/json"
+    headers = [("content-type", "application/json"), ("accept", accept), *provider.headers]
+    headers += key_header(provider)
+    return WireRequest(
+        method="POST",
+        origin=provider.origin,
+        path=f"{provider.path}/models/{_in_path(target.model.id)}:{action}",
+        headers=tuple(headers),
+        body=body,
+        allow_private=provider.allow_private,
+        dropped=dropped,
+    )
+
+
+def _in_path(model: str) -> str:
+    """A model's name as part of a path that it cannot leave. Raises Problem NOT_FOUND for one that would."""
+    if any(step in {"", ".", ".."} for step in model.split("/")):
+        raise invalid(f"No model can be called {model[:200]!r}.", param="model", kind=Kind.NOT_FOUND)
+    return quote(model, safe="/:@")

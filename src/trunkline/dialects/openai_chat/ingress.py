@@ -1,0 +1,145 @@
+"""OpenAI's chat completions: the ingress of `POST /v1/chat/completions`, for clients of OpenAI and of OpenRouter.
+
+Sources: https://platform.openai.com/docs/api-reference/chat, https://openrouter.ai/docs/api-reference/overview
+(read 2026-11-24).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from trunkline.core.call import Call, Envelope
+from trunkline.core.problem import Problem
+from trunkline.dialects import sse
+from trunkline.dialects.dialect import splice, top_level
+from trunkline.dialects.json_fields import JsonFields
+from trunkline.dialects.openai_chat.call import read_call, read_limit, refuse_what_escapes
+from trunkline.dialects.openai_chat.fields import ONLINE, PRESET
+from trunkline.dialects.openai_chat.wire import NAME
+from trunkline.dialects.openai_chat.writer import Writer, write_problem, write_reply
+
+if TYPE_CHECKING:
+    from trunkline.core.reply import Reply
+    from trunkline.dialects.dialect import Opening
+    from trunkline.dialects.sse import Frame
+
+MAX_MODEL_CHARACTERS: Final = 256
+MAX_ANSWERS: Final = 128
+
+
+class OpenAIChatIngress:
+    """The ingress of chat completions."""
+
+    name = NAME
+    commits_on_reasoning = True
+    keep_alive = sse.KEEP_ALIVE
+
+    def peek(self, body: bytes) -> Envelope:
+        """The top-level keys that planning needs. Raises Problem INVALID_REQUEST naming the field."""
+        keys = top_level(body)
+        refuse_what_escapes(keys)
+        fields = JsonFields(keys)
+        model = _model(fields)
+        if not fields.starts_with("messages", b"["):
+            raise fields.wrong("messages", "must be a list of objects")
+        n = fields.integer("n")
+        if n is not None and not 1 <= n <= MAX_ANSWERS:
+            raise fields.wrong("n", f"must be from 1 to {MAX_ANSWERS}")
+        fields.text("service_tier")
+        return Envelope(
+            model=model,
+            stream=fields.flag("stream") or False,
+            max_tokens=read_limit(fields),
+            wants_usage=_wants_usage(fields),
+        )
+
+    def read_call(self, body: bytes) -> Call:
+        """The whole request. Raises Problem INVALID_REQUEST naming the field."""
+        return read_call(body)
+
+    def writer(self, opening: Opening) -> Writer:
+        """A writer for one stream."""
+        return Writer(opening)
+
+    def write_reply(self, reply: Reply, opening: Opening) -> bytes:
+        """A whole answer as a JSON body."""
+        return write_reply(reply, opening)
+
+    def forwarder(self, opening: Opening) -> Forwarder:
+        """What passes an upstream's frames on, for one stream."""
+        return Forwarder(opening)
+
+    def write_problem(self, problem: Problem, *, as_json: bool = False) -> bytes:
+        """The problem as the last event of a stream, without a `[DONE]` after it, or as a JSON body."""
+        return write_problem(problem, as_json=as_json)
+
+
+def _model(fields: JsonFields) -> str:
+    model = fields.needed_text("model")
+    if not model.strip() or len(model) > MAX_MODEL_CHARACTERS or not model.isprintable():
+        raise fields.wrong("model", f"must be a name of at most {MAX_MODEL_CHARACTERS} printable characters")
+    if model.endswith(ONLINE):
+        raise fields.wrong("model", f"ends in `{ONLINE}`, which has the provider search the web: not allowed here")
+    if PRESET in model:
+        raise fields.wrong("model", "names a preset, which a provider keeps for its account: send its fields")
+    return model
+
+
+def _wants_usage(fields: JsonFields) -> bool:
+    """OpenAI's way to ask for usage in a stream, or OpenRouter's."""
+    options, usage = fields.object("stream_options"), fields.object("usage")
+    asked = options is not None and options.flag("include_usage") is True
+    return asked or (usage is not None and usage.flag("include") is True)
+
+
+class _Seen(msgspec.Struct):
+    """As much of a chunk as forwarding must know."""
+
+    choices: list[msgspec.Raw] | None = None
+    usage: msgspec.Raw = msgspec.Raw()
+
+
+_SEEN = msgspec.json.Decoder(_Seen)
+
+
+class Forwarder:
+    """Chunks go on, payload untouched, without event names. Nothing else does.
+
+    Clients of this dialect take every event for a chunk. A chunk of usage alone is withheld where the client did
+    not ask for it: strict ones look at `choices[0]`. `[DONE]` waits for the end of the answer.
+    """
+
+    def __init__(self, opening: Opening) -> None:
+        self._wants_usage = opening.wants_usage
+
+    def write_problem(self, problem: Problem) -> bytes:
+        """The error event that ends the stream."""
+        return write_problem(problem, as_json=False)
+
+    def forward(self, frame: Frame) -> bytes:
+        """The frame as it goes on; empty for what is no chunk, and for usage that nobody asked for."""
+        data = frame.data
+        if data == b"[DONE]" or not data or data.startswith(b":"):
+            return b""
+        try:
+            seen = _SEEN.decode(data)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            return b""  # the reader has said what it is
+        has_usage = bool(seen.usage) and bytes(seen.usage) != b"null"
+        if not seen.choices and has_usage:
+            if not self._wants_usage:
+                return b""
+            if seen.choices is None:
+                try:
+                    data = splice(data, {"choices": b"[]"})
+                except Problem:
+                    return b""  # an object with a key twice: nobody could say what a client makes of it
+        elif seen.choices is None:
+            return b""
+        return sse.event(data.replace(b"\n", b"\ndata: "))
+
+    def close(self) -> bytes:
+        """The sentinel, whether the upstream sent it or not."""
+        return sse.DONE

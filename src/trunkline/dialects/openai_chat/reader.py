@@ -1,0 +1,313 @@
+"""Chat completions of an upstream -> events, chunk by chunk, or a whole answer -> a reply."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import msgspec
+
+from trunkline.core.call import Opaque
+from trunkline.core.problem import Kind, Problem, Retry, Source
+from trunkline.core.reply import (
+    BlockKind,
+    Delta,
+    End,
+    Event,
+    Finish,
+    FinishReason,
+    Head,
+    Reply,
+    Start,
+    fold,
+)
+from trunkline.dialects.openai_chat.wire import (
+    CHUNK,
+    FINISH,
+    NAME,
+    WHOLE,
+    Choice,
+    Chunk,
+    FunctionPiece,
+    Piece,
+    ToolPiece,
+    entries,
+    entry_text,
+    joined,
+    read_usage,
+)
+from trunkline.dialects.upstream_error import classify, invalid_answer, read_error
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trunkline.core.catalog import Target
+    from trunkline.dialects.sse import Frame
+
+MAX_DETAILS_BYTES: Final = 8 * 1024 * 1024
+"""Of an answer's proofs of reasoning, which are held until their block ends."""
+
+
+class _Tool(msgspec.Struct):
+    """The tool call that is open. It starts once its name is known."""
+
+    index: int | None
+    id: str
+    is_started: bool = False
+
+
+class Reader:
+    """Frames -> events for the first choice. Usage may come before or after the finish, or with it."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._head: Head | None = None
+        self._open: BlockKind | None = None
+        self._index = -1
+        self._tool: _Tool | None = None
+        self._tool_ids: dict[int, str] = {}
+        self._calls = 0
+        self._proof: list[bytes] = []
+        self._late_proof: list[bytes] = []
+        self._call_proof: bytes | None = None
+        self._proof_bytes = 0
+        self._thinks_aloud = False
+        self._finish: Finish | None = None
+        self.is_done = False
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the answer is whole; only usage can still follow."""
+        return self._finish is not None
+
+    def read(self, frame: Frame) -> Sequence[Event]:
+        """The events of one frame. Raises Problem for an error object and for what is no chunk."""
+        if frame.data == b"[DONE]":
+            self.is_done = True
+            return ()
+        if not frame.data or frame.data.startswith(b":"):
+            return ()  # a keep-alive that somebody put into a data line
+        try:
+            chunk = CHUNK.decode(frame.data)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+            raise invalid_answer(self._target, "an event that is not a chat completion chunk") from error
+        return self.take(chunk)
+
+    def take(self, chunk: Chunk) -> list[Event]:
+        """The events of one chunk."""
+        if chunk.error is not None:
+            raise self._error(chunk.error)
+        events: list[Event] = []
+        if self._head is None and (chunk.id or chunk.model):
+            self._head = Head(id=chunk.id, model=chunk.model)
+            events.append(self._head)
+        for choice in chunk.choices or ():
+            if choice.index == 0:
+                self._choice(choice, events)
+        if (usage := read_usage(chunk.usage)) is not None:
+            events.append(usage)
+        return events
+
+    def close(self) -> Sequence[Event]:
+        """The finish, once nothing can follow it. Raises Problem TRUNCATED without one."""
+        if self._finish is None:
+            raise Problem(
+                Kind.TRUNCATED,
+                f"{self._target.provider.label} ended its answer in the middle. Try again.",
+                source=Source.UPSTREAM,
+                retry=Retry.ELSEWHERE,
+                detail="stream ended without a finish reason",
+            )
+        events: list[Event] = []
+        self._end(events)  # it may have said more after its finish
+        if self._late_proof:
+            self._start(BlockKind.REASONING, events)
+            self._proof, self._late_proof = self._late_proof, []
+            self._end(events)
+        if self._calls and self._finish.reason is FinishReason.STOP:
+            # OpenAI says so of a call that was forced, others of every one; clients run tools by this word.
+            self._finish = Finish(FinishReason.TOOL_CALLS, self._finish.native_reason)
+        events.append(self._finish)
+        return events
+
+    def _choice(self, choice: Choice, events: list[Event]) -> None:
+        if choice.error is not None:
+            raise self._error(choice.error)
+        if choice.delta is not None:
+            self._piece(choice.delta, events)
+        if choice.finish_reason and self._finish is None:
+            if choice.finish_reason == "error":
+                raise self._error(None)
+            self._end(events)
+            reason = FINISH.get(choice.finish_reason, FinishReason.STOP)
+            self._finish = Finish(reason, choice.native_finish_reason or choice.finish_reason)
+
+    def _piece(self, piece: Piece, events: list[Event]) -> None:
+        reasoning = piece.reasoning or piece.reasoning_content
+        self._thinks_aloud = self._thinks_aloud or bool(reasoning)
+        if piece.reasoning_details:
+            self._details(bytes(piece.reasoning_details), reasoning, events)
+        elif reasoning:
+            self._text(BlockKind.REASONING, reasoning, events)
+        if piece.content:
+            if isinstance(piece.content, str):
+                self._text(BlockKind.TEXT, piece.content, events)
+            else:
+                self._parts(piece.content, events)
+        if piece.audio is not None and (transcript := _text_of(piece.audio, "transcript")):
+            self._text(BlockKind.TEXT, transcript, events)
+        if piece.refusal:
+            self._text(BlockKind.REFUSAL, piece.refusal, events)
+        for tool in piece.tool_calls or ():
+            self._call(tool, events)
+        if piece.function_call is not None:
+            self._call(ToolPiece(index=0, function=piece.function_call), events)
+
+    def _text(self, kind: BlockKind, text: str, events: list[Event]) -> None:
+        if self._open is not kind:
+            self._end(events)
+            self._start(kind, events)
+        events.append(Delta(self._index, text))
+
+    def _parts(self, parts: list[Any], events: list[Event]) -> None:
+        """Content in parts: text, and thoughts that hold text themselves."""
+        for part in parts:
+            if text := _text_of(part, "text"):
+                self._text(BlockKind.TEXT, text, events)
+            for thought in _list_of(part, "thinking"):
+                if text := _text_of(thought, "text"):
+                    self._text(BlockKind.REASONING, text, events)
+
+    def _details(self, raw: bytes, reasoning: str | None, events: list[Event]) -> None:
+        """Keep the proof for its block's end: that of the open thought or call, else of a thought told at the end."""
+        told = entries(raw)
+        if not self._thinks_aloud:
+            reasoning = "".join(entry_text(entry, "text") or entry_text(entry, "summary") or "" for entry in told)
+        if reasoning:
+            self._text(BlockKind.REASONING, reasoning, events)
+        if not told:
+            return
+        self._proof_bytes += len(raw)
+        if self._proof_bytes > MAX_DETAILS_BYTES:
+            raise invalid_answer(self._target, f"over {MAX_DETAILS_BYTES} bytes of reasoning details")
+        if self._open is None and self._finish is None:
+            self._start(BlockKind.REASONING, events)
+        if self._open is BlockKind.REASONING:
+            self._proof.append(raw)
+        elif self._tool is not None and all(entry_text(entry, "id") == self._tool.id for entry in told):
+            self._call_proof = raw
+        else:
+            self._late_proof.append(raw)
+
+    def _call(self, piece: ToolPiece, events: list[Event]) -> None:
+        if self._is_next(piece):
+            self._end(events)
+            self._open = BlockKind.TOOL_CALL
+            self._tool = _Tool(piece.index, piece.id or "")
+        tool = self._tool
+        function = piece.function or FunctionPiece()
+        arguments = self._arguments(function.arguments)
+        if self._open is not BlockKind.TOOL_CALL or tool is None:
+            if arguments:
+                raise invalid_answer(self._target, "more of a tool call that has ended")
+            return
+        tool.id = tool.id or piece.id or ""
+        if not tool.is_started and function.name:
+            tool.is_started = True
+            self._calls += 1
+            tool.id = tool.id or self._invented_id()
+            if tool.index is not None:
+                self._tool_ids[tool.index] = tool.id
+            self._index += 1
+            events.append(Start(self._index, BlockKind.TOOL_CALL, tool.id, function.name))
+        if arguments:
+            if not tool.is_started:
+                raise invalid_answer(self._target, "arguments for a tool without a name")
+            events.append(Delta(self._index, arguments))
+        if piece.extra_content and bytes(piece.extra_content) != b"null":
+            self._call_proof = bytes(piece.extra_content)
+
+    def _is_next(self, piece: ToolPiece) -> bool:
+        """Whether another call begins. Some number all calls 0, some none: then a new id tells."""
+        tool = self._tool if self._open is BlockKind.TOOL_CALL else None
+        if tool is not None and piece.index in {None, tool.index}:
+            return bool(piece.id and tool.id and piece.id != tool.id)
+        if piece.index is not None and piece.index in self._tool_ids:
+            if not piece.id or piece.id == self._tool_ids[piece.index]:
+                self._tool_is_late(piece)
+                return False
+            return True
+        return bool(piece.id or (piece.function and piece.function.name))
+
+    def _tool_is_late(self, piece: ToolPiece) -> None:
+        if piece.function and piece.function.arguments:
+            raise invalid_answer(self._target, "more of a tool call that has ended")
+
+    def _arguments(self, value: object) -> str:
+        if value is None or isinstance(value, str):
+            return value or ""
+        if isinstance(value, dict | list):
+            return msgspec.json.encode(value).decode()
+        raise invalid_answer(self._target, "arguments of a tool call that are no JSON text")
+
+    def _invented_id(self) -> str:
+        """For upstreams that give calls no id: not two alike in one conversation, as far as they name their answers."""
+        answer = self._head.id if self._head and self._head.id else "0"
+        return f"call_{answer}_{self._calls}"
+
+    def _start(self, kind: BlockKind, events: list[Event]) -> None:
+        self._index += 1
+        self._open = kind
+        events.append(Start(self._index, kind))
+
+    def _end(self, events: list[Event]) -> None:
+        """End the block that is open, with the proof that came for it."""
+        if self._open is None:
+            return
+        opaque: Opaque | None = None
+        if self._open is BlockKind.REASONING and self._proof:
+            raw = self._proof[0] if len(self._proof) == 1 else joined(self._proof)
+            opaque = Opaque(NAME, raw)
+            self._proof = []
+        elif self._open is BlockKind.TOOL_CALL:
+            if self._tool is None or not self._tool.is_started:
+                raise invalid_answer(self._target, "a tool call without a name")
+            if self._call_proof is not None:
+                opaque = Opaque(NAME, self._call_proof)
+            self._tool, self._call_proof = None, None
+        self._open = None
+        events.append(End(self._index, opaque))
+
+    def _error(self, error: object) -> Problem:
+        return classify(self._target, 200, {}, read_error(error))
+
+
+def read_whole(body: bytes, target: Target) -> Reply:
+    """A whole answer. Raises Problem for an error inside it and for what is no answer."""
+    try:
+        whole = WHOLE.decode(body)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise invalid_answer(target, "a body that is not a chat completion") from error
+    choices: list[Choice] = []
+    for choice in whole.choices or ():
+        for place, tool in enumerate((choice.message and choice.message.tool_calls) or ()):
+            tool.index = place  # each is a call of its own, numbered or not
+        choices.append(
+            Choice(choice.message, choice.finish_reason, choice.native_finish_reason, choice.index, choice.error)
+        )
+    chunk = Chunk(choices, whole.id, whole.model, whole.usage, whole.error)
+    reader = Reader(target)
+    events = reader.take(chunk)
+    if not any(choice.index == 0 and choice.delta is not None for choice in choices):
+        raise invalid_answer(target, "a chat completion without a message")
+    return fold([*events, *reader.close()])
+
+
+def _text_of(value: object, name: str) -> str:
+    """A string of an object of any shape; empty where there is none."""
+    found = cast("dict[str, object]", value).get(name) if isinstance(value, dict) else None
+    return found if isinstance(found, str) else ""
+
+
+def _list_of(value: object, name: str) -> list[object]:
+    found = cast("dict[str, object]", value).get(name) if isinstance(value, dict) else None
+    return cast("list[object]", found) if isinstance(found, list) else []

@@ -1,0 +1,1 @@
+"""OpenAI's responses: ingress and egress, stateless."""

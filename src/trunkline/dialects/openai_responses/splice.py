@@ -1,0 +1,91 @@
+"""A client's own responses request, with the target's model in it and nothing kept by the provider."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from trunkline.dialects.dialect import join, top_level
+from trunkline.dialects.opaque import PREFIX
+from trunkline.dialects.openai_responses.call import ENCRYPTED, PLANNER_FIELDS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_OURS: Final = b'"' + PREFIX.encode()
+
+
+class _Thought(msgspec.Struct):
+    type: str | None = None
+    id: msgspec.Raw = msgspec.Raw()
+    content: msgspec.Raw = msgspec.Raw()
+    encrypted_content: msgspec.Raw = msgspec.Raw()
+
+
+class _Reasoning(msgspec.Struct):
+    effort: str | None = None
+
+
+_THOUGHTS = msgspec.json.Decoder(list[_Thought])
+_LIST = msgspec.json.Decoder(list[msgspec.Raw])
+_REASONING = msgspec.json.Decoder(_Reasoning | None)
+_INCLUDE = msgspec.json.Decoder(list[str] | None)
+_ABSENT: Final = frozenset({b"", b"null", b"[]"})
+
+
+def spliced(body: bytes, model: str) -> tuple[bytes, tuple[str, ...]]:
+    """The body for this model, and the names of what had to be left out. Everything else is the bytes that came.
+
+    `store` is forced to false; what only the router's planner reads is taken out. As the provider then keeps no
+    thoughts, their encrypted form is asked for where the client reasons, and thoughts are taken out that the
+    provider would have to look up (an id without content), or that are another provider's. Raises Problem
+    INVALID_REQUEST as `top_level` does.
+    """
+    keys = top_level(body)
+    changes: dict[str, bytes | None] = {"model": msgspec.json.encode(model), "store": b"false"}
+    changes.update(dict.fromkeys(PLANNER_FIELDS))
+    if (include := _include(keys)) is not None:
+        changes["include"] = include
+    thoughtless, dropped = _without_thoughts(keys.get("input"))
+    if thoughtless is not None:
+        changes["input"] = thoughtless
+    return join(keys, changes), dropped
+
+
+def _include(keys: Mapping[str, msgspec.Raw]) -> bytes | None:
+    """`include` with the encrypted thoughts in it, where the client reasons and has not asked for them itself."""
+    try:
+        reasoning = _REASONING.decode(keys["reasoning"]) if "reasoning" in keys else None
+        include = _INCLUDE.decode(keys["include"]) if "include" in keys else None
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return None  # the provider says what is wrong with it
+    if reasoning is None or reasoning.effort == "none" or ENCRYPTED in (include or ()):
+        return None
+    return msgspec.json.encode([*(include or ()), ENCRYPTED])
+
+
+def _without_thoughts(raw: msgspec.Raw | None) -> tuple[bytes | None, tuple[str, ...]]:
+    """The input without the thoughts that this provider cannot read; None where there are none of them."""
+    if raw is None or not bytes(raw).startswith(b"["):
+        return None, ()
+    try:
+        thoughts = _THOUGHTS.decode(raw)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return None, ()  # the provider says what is wrong with it
+    reasons = {place: reason for place, thought in enumerate(thoughts) if (reason := _unreadable(thought)) is not None}
+    if not reasons:
+        return None, ()
+    kept = [bytes(item) for place, item in enumerate(_LIST.decode(raw)) if place not in reasons]
+    return b"[" + b",".join(kept) + b"]", tuple(dict.fromkeys(reasons.values()))
+
+
+def _unreadable(thought: _Thought) -> str | None:
+    """Why this provider cannot read a thought, as the name of what is dropped."""
+    if thought.type != "reasoning":
+        return None
+    proof = bytes(thought.encrypted_content)
+    if proof.startswith(_OURS):
+        return "reasoning.signature"
+    is_reference = proof in _ABSENT and bytes(thought.content) in _ABSENT and bytes(thought.id) not in _ABSENT
+    return "reasoning" if is_reference else None
