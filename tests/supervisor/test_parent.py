@@ -223,7 +223,12 @@ async def test_counters_outlive_the_worker_that_counted(router: RunningRouter) -
 
 async def test_sighup_of_a_terminal_that_is_gone_ends_it(router: RunningRouter) -> None:
     screen, terminal = pty.openpty()
-    await router.begin(stdin=terminal, terminal=True)
+    # Whoever runs these tests may ignore the signal, as nohup does: a child would inherit that, and mean it.
+    inherited = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        await router.begin(stdin=terminal, terminal=True)
+    finally:
+        signal.signal(signal.SIGHUP, inherited)
     os.close(terminal)
     await router.line_with("ready")
     os.close(screen)
