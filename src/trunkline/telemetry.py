@@ -31,6 +31,7 @@ def configure_logging(level: str, log_format: str) -> None:
     is_pretty = log_format == "pretty" or (log_format == "auto" and is_terminal)
     renderer: Any = (
         structlog.dev.ConsoleRenderer(
+            sort_keys=False,
             pad_event_to=0,
             colors=is_terminal and not os.environ.get("NO_COLOR"),
             exception_formatter=structlog.dev.plain_traceback,
