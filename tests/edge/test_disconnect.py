@@ -62,6 +62,27 @@ async def test_the_upstream_is_closed_when_the_client_leaves(
     assert router.app.snapshot()["gauges"]["in_flight"] == 0
 
 
+@pytest.mark.parametrize("how", ["FIN", "RST"])
+async def test_the_upstream_of_an_answer_that_does_not_stream_is_closed_too(
+    router: Router, upstream: ScriptedUpstream, how: str
+) -> None:
+    """T03."""
+    upstream.play(script.chat_whole("late").but(delay_headers_s=30))
+    body = b'{"model":"openrouter/m","messages":[{"role":"user","content":"Hi"}]}'
+    for _ in range(DISCONNECTS // 2):
+        received = upstream.received
+        async with connected(router) as client:
+            await client.send(request("POST", "/v1/chat/completions", body))
+            await upstream.wait_until(lambda before=received: upstream.received > before)
+            left_at = asyncio.get_running_loop().time()
+            RawClient.finish(client) if how == "FIN" else client.reset()
+        await upstream.wait_until(lambda: upstream.active == 0)
+        closed_at = upstream.plays[-1].left_at
+        assert closed_at is not None
+        assert closed_at - left_at < WITHIN_S
+    assert upstream.cancelled == upstream.received
+
+
 async def test_many_clients_that_reset_at_once_leave_nothing_open(router: Router, upstream: ScriptedUpstream) -> None:
     upstream.play(MID_STREAM)
 

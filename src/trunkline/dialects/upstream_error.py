@@ -108,6 +108,17 @@ def invalid_answer(target: Target, detail: str) -> Problem:
     )
 
 
+def cut_short(target: Target, detail: str) -> Problem:
+    """The stream ended, and the answer had not; `detail` says in our words what was missing."""
+    return Problem(
+        Kind.TRUNCATED,
+        f"{target.provider.label} ended its answer in the middle. Try again.",
+        source=Source.UPSTREAM,
+        retry=Retry.ELSEWHERE,
+        detail=detail,
+    )
+
+
 def no_answer(target: Target, status: int, headers: Mapping[str, str], body: bytes) -> Problem:
     """The Problem of a whole body that is no answer: its status, media type and length go into the log.
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from trunkline.core.problem import Kind, Problem, Retry, Source
 from trunkline.core.reply import BlockKind, Delta, End, Event, Finish, Head, Start
 from trunkline.dialects.anthropic_messages.answer import (
     ContentBlock,
@@ -22,7 +21,7 @@ from trunkline.dialects.anthropic_messages.answer import (
     read_error_object,
 )
 from trunkline.dialects.anthropic_messages.words import UNREADABLE, finish_of, prove
-from trunkline.dialects.upstream_error import invalid_answer
+from trunkline.dialects.upstream_error import cut_short, invalid_answer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -144,13 +143,7 @@ class Reader:
     def close(self) -> Sequence[Event]:
         """The finish, once nothing can follow it. Raises Problem TRUNCATED without one."""
         if self._finish is None:
-            raise Problem(
-                Kind.TRUNCATED,
-                f"{self._target.provider.label} ended its answer in the middle. Try again.",
-                source=Source.UPSTREAM,
-                retry=Retry.ELSEWHERE,
-                detail="stream ended without a stop reason",
-            )
+            raise cut_short(self._target, "stream ended without a stop reason")
         return (self._finish,)
 
     def _decoded(self, data: bytes) -> _Event:

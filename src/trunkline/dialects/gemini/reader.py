@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from trunkline.core.call import Opaque
-from trunkline.core.problem import Kind, Problem, Retry, Source
 from trunkline.core.reply import (
     BlockKind,
     Delta,
@@ -32,7 +31,7 @@ from trunkline.core.reply import (
 from trunkline.dialects.gemini.error import stream_problem
 from trunkline.dialects.gemini.part import NAME, read_signature
 from trunkline.dialects.sse import Frame
-from trunkline.dialects.upstream_error import invalid_answer
+from trunkline.dialects.upstream_error import cut_short, invalid_answer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -181,13 +180,7 @@ class Reader:
     def close(self) -> Sequence[Event]:
         """The finish, once nothing can follow it. Raises Problem TRUNCATED without one."""
         if self._finish is None:
-            raise Problem(
-                Kind.TRUNCATED,
-                f"{self._target.provider.label} ended its answer in the middle. Try again.",
-                source=Source.UPSTREAM,
-                retry=Retry.ELSEWHERE,
-                detail="stream ended without a finish reason",
-            )
+            raise cut_short(self._target, "stream ended without a finish reason")
         events: list[Event] = []
         self._end(events)  # it said more after its finish
         finish = self._finish

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import msgspec
 
 from trunkline.core.call import Opaque
-from trunkline.core.problem import Kind, Problem, Retry, Source
 from trunkline.core.reply import (
     BlockKind,
     Delta,
@@ -35,12 +34,13 @@ from trunkline.dialects.openai_chat.wire import (
     joined,
     read_usage,
 )
-from trunkline.dialects.upstream_error import classify, invalid_answer, read_error
+from trunkline.dialects.upstream_error import classify, cut_short, invalid_answer, read_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from trunkline.core.catalog import Target
+    from trunkline.core.problem import Problem
     from trunkline.dialects.sse import Frame
 
 MAX_DETAILS_BYTES: Final = 8 * 1024 * 1024
@@ -110,13 +110,7 @@ class Reader:
     def close(self) -> Sequence[Event]:
         """The finish, once nothing can follow it. Raises Problem TRUNCATED without one."""
         if self._finish is None:
-            raise Problem(
-                Kind.TRUNCATED,
-                f"{self._target.provider.label} ended its answer in the middle. Try again.",
-                source=Source.UPSTREAM,
-                retry=Retry.ELSEWHERE,
-                detail="stream ended without a finish reason",
-            )
+            raise cut_short(self._target, "stream ended without a finish reason")
         events: list[Event] = []
         self._end(events)  # it may have said more after its finish
         if self._late_proof:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import msgspec
 
-from trunkline.core.problem import Kind, Problem, Retry, Source
 from trunkline.core.reply import BlockKind, Delta, End, Event, Finish, Head, Start
 from trunkline.dialects.openai_responses.answer import (
     CALLS,
@@ -29,7 +28,7 @@ from trunkline.dialects.openai_responses.answer import (
     thought_text,
 )
 from trunkline.dialects.openai_responses.call import BETWEEN_PARTS
-from trunkline.dialects.upstream_error import invalid_answer
+from trunkline.dialects.upstream_error import cut_short, invalid_answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -127,13 +126,7 @@ class Reader:
     def close(self) -> Sequence[Event]:
         """The finish. Raises Problem TRUNCATED without one."""
         if self._finish is None:
-            raise Problem(
-                Kind.TRUNCATED,
-                f"{self._target.provider.label} ended its answer in the middle. Try again.",
-                source=Source.UPSTREAM,
-                retry=Retry.ELSEWHERE,
-                detail="stream ended without a final response",
-            )
+            raise cut_short(self._target, "stream ended without a final response")
         return (self._finish,)
 
     def _unread(self, data: bytes, error: Exception) -> Sequence[Event]:
