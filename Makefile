@@ -49,20 +49,21 @@ clean:  ## remove what was made here
 	rm -rf $(VENV) web/node_modules src/trunkline/web/* dist
 	git checkout -- src/trunkline/web
 
-# One environment. Hashes are checked; the package itself is installed editable, without a download.
+# One environment. The lock is whole, so nothing else is resolved (pip would refuse an extra that a lock names without its
+# brackets); hashes are checked; the package itself is installed editable, without a download.
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Trunkline needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Try: make run PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.run: requirements.lock pyproject.toml | $(VENV)/bin/python
 	@echo "Installing Trunkline and what it needs (hashes checked)..."
-	@$(PIP) install --require-hashes -r requirements.lock
+	@$(PIP) install --no-deps --require-hashes -r requirements.lock
 	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.run
 	@echo "Installing what the checks and tests need (hashes checked)..."
-	@$(PIP) install --require-hashes -r requirements-dev.lock
+	@$(PIP) install --no-deps --require-hashes -r requirements-dev.lock
 	@touch $@
 
 # The page is optional: without npm the router runs, and says where the page would be.

@@ -1,4 +1,4 @@
-import { useCallback, useEffect, useRef, useState } from "react";
+import { useCallback, useEffect, useLayoutEffect, useRef, useState } from "react";
 import { flushSync } from "react-dom";
 import { openTurn, type Turn } from "./conversation";
 import { RetryButton, Trouble } from "./parts/Answer";
@@ -182,7 +182,8 @@ function useFollowAddress(
     if (wanted === null) clear();
     else load(wanted);
   }, [wanted, load, clear]);
-  useEffect(() => {
+  // Before the browser draws: whoever sees the answer's first word can reload the page and find it again.
+  useLayoutEffect(() => {
     if (shown === null || shown === followed.current) return;
     followed.current = shown;
     note(shown);
