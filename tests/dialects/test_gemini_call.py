@@ -223,6 +223,16 @@ def test_media_go_back_to_google_as_they_came() -> None:
     assert again({"contents": [{"role": "user", "parts": given}]})["contents"][0]["parts"] == given
 
 
+@pytest.mark.parametrize("kind", ["image/png", "application/pdf", "audio/wav"])
+def test_the_base64_of_googles_sdk_is_put_into_the_letters_that_others_take(kind: str) -> None:
+    content = b"\xfb\xff\xbe\xfe"
+    sent = urlsafe_b64encode(content).decode().rstrip("=")
+    body = {"contents": [{"parts": [{"inlineData": {"mimeType": kind, "data": sent}}]}]}
+    (part,) = read(body).messages[0].parts
+    data = part.data if isinstance(part, Audio) else msgspec.to_builtins(part)["media"]["data"]
+    assert data == b64encode(content).decode() == "+/++/g=="
+
+
 CALLED: list[dict[str, Any]] = [
     HELLO,
     {

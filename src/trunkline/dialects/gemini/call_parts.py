@@ -20,7 +20,7 @@ from trunkline.core.call import (
     ToolResult,
     Url,
 )
-from trunkline.dialects.gemini.media import audio_format, audio_media_type, media_type_of
+from trunkline.dialects.gemini.media import audio_format, audio_media_type, media_type_of, standard_base64
 from trunkline.dialects.gemini.part import NAME, OWN_PARTS, read_signature
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ def _inline(fields: Fields) -> Image | Document | Audio:
     if blob is None:
         raise fields.wrong("inlineData", "is missing")
     kind = blob.needed_text("mimeType")
-    data = blob.needed_text("data")
+    data = standard_base64(blob.needed_text("data"))
     name = blob.text("displayName")
     fields.drop("thought")
     extras = fields.extras(NAME)

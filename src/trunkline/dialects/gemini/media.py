@@ -36,6 +36,16 @@ def media_type_of(url: str) -> str | None:
     return _BY_SUFFIX.get(name.rpartition(".")[2].lower()) if "." in name else None
 
 
+def standard_base64(data: str) -> str:
+    """Base64 in its standard letters. Google takes both alphabets, its own SDK sends the one for URLs, others refuse it.
+
+    Sources: https://protobuf.dev/programming-guides/json/ (`bytes`), google-genai 3.4.0 on the wire (seen 2026-11-25).
+    """
+    if "-" in data or "_" in data:
+        data = data.replace("-", "+").replace("_", "/")
+    return data + "=" * (-len(data) % 4)
+
+
 def audio_format(media_type: str) -> str:
     """`audio/mpeg` -> mp3."""
     kind = media_type.removeprefix("audio/").partition(";")[0].strip().removeprefix("x-")
