@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -33,6 +34,7 @@ from trunkline.gateway.gateway import Gateway
 from trunkline.routing.plan import plan
 from trunkline.settings.values import compile_catalog, from_bytes
 from trunkline.telemetry import LogSink, Meter, Snapshot, configure_logging, render
+from trunkline.upstream.auth import authenticators
 from trunkline.upstream.client import Client
 
 if TYPE_CHECKING:
@@ -69,7 +71,7 @@ class Application:
         self._active = 0
         self._idle = asyncio.Event()
         self._ask_all: AskAll | None = None
-        self._client = Client()
+        self._client = Client(authenticators=authenticators(settings.providers))
         self._meter = Meter()
         self._running = Running()
         self._database, self._history = _remembering(settings)
@@ -77,7 +79,7 @@ class Application:
         log = LogSink()
         sinks: tuple[Sink, ...] = (self._meter, log)
         gateway = Gateway(
-            planner=plan,
+            planner=partial(plan, offers={name: egress.offers for name, egress in EGRESSES.items()}),
             attempter=Attempter(self._client, EGRESSES, max_event_bytes=server.max_event_bytes),
             history=self._history,
             sinks=sinks,

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dialects.admission import admitted, shallow
 from dialects.gemini_streams import KEY, target
 from dialects.hub_strategies import JSON_VALUES, WORDS
 from trunkline.core.call import Call, Envelope, Message, Operation, Role, Text
@@ -22,9 +23,13 @@ STREAM = Envelope(model="m", stream=True)
 COUNT = Envelope(model="m", operation=Operation.COUNT)
 
 
+def keyed(envelope: Envelope, body: bytes) -> Envelope:
+    return msgspec.structs.replace(envelope, keys=top_level(body))
+
+
 def refusal(ingress: GeminiIngress, body: bytes) -> Problem:
     with pytest.raises(Problem) as caught:
-        ingress.peek(body)
+        admitted(ingress, body)
     assert caught.value.kind is Kind.INVALID_REQUEST
     return caught.value
 
@@ -38,7 +43,7 @@ def test_both_sides_are_what_a_dialect_must_be() -> None:
 @pytest.mark.parametrize("stream", [True, False])
 def test_the_path_says_which_model_and_whether_to_stream(*, stream: bool) -> None:
     ingress = GeminiIngress().at("openrouter/openai/gpt-4o", stream=stream)
-    assert ingress.peek(HELLO) == Envelope(model="openrouter/openai/gpt-4o", stream=stream, wants_usage=True)
+    assert shallow(ingress, HELLO) == Envelope(model="openrouter/openai/gpt-4o", stream=stream, wants_usage=True)
     assert ingress.read_call(HELLO).stream is stream
 
 
@@ -81,7 +86,7 @@ def test_a_wrong_field_is_named_before_planning(body: bytes, param: str) -> None
 
 def test_the_clients_own_body_goes_on_as_it_came() -> None:
     body = b'{"contents" : [ {"parts":[{"text":"\\u00e9 \xc3\xa9"}]} ],\n "new":{"a":1.0}}'
-    request = Gemini().splice(body, STREAM, target(headers=(("x-team", "one"),)))
+    request = Gemini().splice(body, keyed(STREAM, body), target(headers=(("x-team", "one"),)))
     assert request.body == body
     assert request.origin == Origin("https", "generativelanguage.googleapis.com", 443)
     assert request.path == "/v1beta/models/gemini-3-pro:streamGenerateContent?alt=sse"
@@ -101,25 +106,26 @@ def test_a_splice_changes_only_the_model_and_what_would_be_stored(
         body["model"] = "models/another"
     if store:
         body["store"] = True
-    spliced = top_level(Gemini().splice(msgspec.json.encode(body), STREAM, target()).body)
+    data = msgspec.json.encode(body)
+    spliced = top_level(Gemini().splice(data, keyed(STREAM, data), target()).body)
     assert spliced.pop("store", None) == (msgspec.Raw(b"false") if store else None)
     assert spliced == top_level(kept)
 
 
 def test_a_count_goes_to_its_own_action_with_the_targets_model_in_it() -> None:
     whole = b'{"generateContentRequest":{"model":"models/m","contents":[{"parts":[{"text":"a"}]}],"x":1.0}}'
-    request = Gemini().splice(whole, COUNT, target())
+    request = Gemini().splice(whole, keyed(COUNT, whole), target())
     assert request.path == "/v1beta/models/gemini-3-pro:countTokens"
     assert request.body == (
         b'{"generateContentRequest":{"model":"models/gemini-3-pro","contents":[{"parts":[{"text":"a"}]}],"x":1.0}}'
     )
-    assert Gemini().splice(HELLO, COUNT, target()).body == HELLO
+    assert Gemini().splice(HELLO, keyed(COUNT, HELLO), target()).body == HELLO
 
 
 def test_a_count_is_read_and_written() -> None:
     ingress = GeminiIngress().at("m", stream=False, operation=Operation.COUNT)
     whole = b'{"generate_content_request":{"contents":[{"parts":[{"text":"a"}]}]}}'
-    assert ingress.peek(whole) == Envelope(model="m", operation=Operation.COUNT, wants_usage=True)
+    assert shallow(ingress, whole) == Envelope(model="m", operation=Operation.COUNT, wants_usage=True)
     assert ingress.read_call(whole).messages == (Message(Role.USER, (Text("a"),)),)
     assert ingress.write_count(7) == b'{"totalTokens":7}'
     assert Gemini().read_count(b'{"totalTokens":7,"promptTokensDetails":[]}', target()) == 7
@@ -127,7 +133,7 @@ def test_a_count_is_read_and_written() -> None:
 
 def test_a_call_is_counted_with_all_that_is_in_it() -> None:
     call = Call(messages=(Message(Role.SYSTEM, (Text("s"),)), Message(Role.USER, (Text("u"),))))
-    request = Gemini().write_count(call, target())
+    request = Gemini().write_count_call(call, target())
     assert request.path == "/v1beta/models/gemini-3-pro:countTokens"
     assert msgspec.json.decode(request.body) == {
         "generateContentRequest": {

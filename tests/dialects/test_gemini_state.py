@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 
+from dialects.admission import admitted, translated
 from dialects.gemini_streams import ANYTHING, encoded, problem_of, target
 from trunkline.core.call import Call, Document, Image, Message, Operation, Role, Stored, Url
 from trunkline.core.problem import Kind, Problem
@@ -51,9 +52,9 @@ def with_part(part: dict[str, Any]) -> dict[str, Any]:
     ],
 )
 def test_state_is_refused_by_name_before_planning_and_when_it_is_read(body: dict[str, Any], path: str) -> None:
-    for read in (INGRESS.peek, INGRESS.read_call):
+    for read in (admitted, translated):
         with pytest.raises(Problem) as caught:
-            read(msgspec.json.encode(body))
+            read(INGRESS, msgspec.json.encode(body))
         assert (caught.value.kind, caught.value.param) == (Kind.INVALID_REQUEST, path)
         assert f"`{path}`" in caught.value.message
 
@@ -61,15 +62,16 @@ def test_state_is_refused_by_name_before_planning_and_when_it_is_read(body: dict
 def test_an_escaped_name_is_the_same_name() -> None:
     body = b'{"contents":[{"parts":[{"file\\u0044ata":{"file\\u0055ri":"files/a"}}]}]}'
     with pytest.raises(Problem) as caught:
-        INGRESS.peek(body)
+        admitted(INGRESS, body)
     assert caught.value.param == "contents[0].parts[0].fileData.fileUri"
 
 
 def test_it_is_found_inside_what_is_to_be_counted_too() -> None:
     inner = {"model": "models/m", "contents": [HELLO], "cachedContent": "cachedContents/1"}
     with pytest.raises(Problem) as caught:
-        INGRESS.at("m", stream=False, operation=Operation.COUNT).peek(
-            msgspec.json.encode({"generateContentRequest": inner})
+        admitted(
+            INGRESS.at("m", stream=False, operation=Operation.COUNT),
+            msgspec.json.encode({"generateContentRequest": inner}),
         )
     assert caught.value.param == "cachedContent"
 

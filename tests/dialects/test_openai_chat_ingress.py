@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from dialects.admission import admitted, shallow, translated
 from trunkline.core.call import (
     Audio,
     Call,
@@ -45,7 +46,7 @@ def body(**fields: Any) -> bytes:
 
 def refusal_of(data: bytes, *, deep: bool = False) -> Problem:
     with pytest.raises(Problem) as caught:
-        (INGRESS.read_call if deep else INGRESS.peek)(data)
+        (translated if deep else admitted)(INGRESS, data)
     assert caught.value.kind is Kind.INVALID_REQUEST
     return caught.value
 
@@ -68,7 +69,7 @@ def refusal_of(data: bytes, *, deep: bool = False) -> Problem:
     ids=repr,
 )
 def test_what_planning_needs_is_read(fields: dict[str, Any], envelope: Envelope) -> None:
-    assert INGRESS.peek(body(**fields)) == envelope
+    assert shallow(INGRESS, body(**fields)) == envelope
 
 
 @pytest.mark.parametrize(
@@ -83,7 +84,6 @@ def test_what_planning_needs_is_read(fields: dict[str, Any], envelope: Envelope)
         ({"model": "openai/gpt-4o@preset/mine"}, "model"),
         ({"messages": None}, "messages"),
         ({"messages": "Hello"}, "messages"),
-        ({"messages": [5]}, "messages"),
         ({"stream": "true"}, "stream"),
         ({"stream": 1}, "stream"),
         ({"max_tokens": 0}, "max_tokens"),
@@ -154,7 +154,7 @@ def test_a_message_that_names_what_a_provider_keeps_is_refused(message: dict[str
 
 
 def test_a_message_that_only_speaks_of_files_is_not() -> None:
-    INGRESS.peek(body(messages=[{"role": "user", "content": 'What is "file_id" in {"file":{"file_id":"x"}}?'}]))
+    admitted(INGRESS, body(messages=[{"role": "user", "content": 'What is "file_id" in {"file":{"file_id":"x"}}?'}]))
 
 
 def read(**fields: Any) -> Call:
@@ -238,7 +238,7 @@ def test_a_part_is_read(part: dict[str, Any], block: object) -> None:
         ({"role": "function", "name": "f", "content": "x"}, "role"),
         ({"role": "user"}, "content"),
         ({"role": "user", "content": 5}, "content"),
-        ({"role": "user", "content": [5]}, "content"),
+        ({"role": "user", "content": [5]}, "content[0]"),
         ({"role": "user", "content": [{}]}, "content[0].type"),
         ({"role": "user", "content": [{"type": "video_url", "video_url": {"url": "u"}}]}, "content[0].type"),
         ({"role": "system", "content": [{"type": "image_url", "image_url": {"url": "u"}}]}, "content[0].type"),
@@ -320,6 +320,16 @@ def test_a_foreign_proof_is_put_back_in_its_place(id_: str | None, thoughts: lis
     entry = {"type": "reasoning.encrypted", "data": wrap(FOREIGN), "id": id_}
     message = {"role": "assistant", "content": None, "reasoning": "Hm. So.", "reasoning_details": [entry]}
     assert list(only(message).parts) == thoughts
+
+
+@pytest.mark.parametrize("told", [{"reasoning": "Hm."}, {}])
+def test_the_words_that_we_put_beside_a_foreign_proof_are_not_the_providers(told: dict[str, str]) -> None:
+    details = [
+        {"type": "reasoning.text", "text": "Hm.", "id": "tl-0-3"},
+        {"type": "reasoning.encrypted", "data": wrap(FOREIGN), "id": "tl-0-3"},
+    ]
+    message = {"role": "assistant", "content": None, "reasoning_details": details, **told}
+    assert only(message).parts == (Reasoning("Hm.", FOREIGN),)
 
 
 def test_a_call_that_asks_for_everything_is_read() -> None:

@@ -29,9 +29,10 @@ from trunkline.core.call import (
 from trunkline.core.catalog import Quirks
 from trunkline.core.problem import Kind, Problem
 from trunkline.core.reply import Block, BlockKind, Event, Finish, FinishReason, Reply, fold, unfold
+from trunkline.dialects.asked_models import PLANNED
 from trunkline.dialects.dialect import Opening, top_level
 from trunkline.dialects.openai_chat.egress import OpenAIChat, Reader
-from trunkline.dialects.openai_chat.fields import OPENROUTER, PLANNED
+from trunkline.dialects.openai_chat.fields import OPENROUTER
 from trunkline.dialects.openai_chat.ingress import OpenAIChatIngress
 from trunkline.dialects.sse import Framer
 
@@ -248,7 +249,7 @@ TOUCHED = {"model", "stream_options", "usage", "store", *PLANNED}
 @settings(deadline=None)
 def test_a_splice_changes_only_the_fields_that_it_names(fields: dict[str, Any], stream: bool, quirks: Quirks) -> None:
     body = msgspec.json.format(msgspec.json.encode({"model": "a", **fields, "messages": []}), indent=1)
-    envelope = Envelope(model="a", stream=stream)
+    envelope = Envelope(model="a", stream=stream, keys=top_level(body))
     sent = OpenAIChat().splice(body, envelope, target(quirks=quirks))
     touched = TOUCHED if quirks.accepts_provider_object else TOUCHED | OPENROUTER
     before, after = top_level(body), top_level(sent.body)

@@ -338,11 +338,17 @@ def test_usage_is_not_asked_for_where_it_would_be_refused() -> None:
 
 def test_what_is_the_planners_never_goes_upstream() -> None:
     body = (
-        b'{"model":"m","models":["a","b"],"fallbacks":[{"model":"c"}],"provider":{"only":["x"]},"route":"fallback",'
+        b'{"model":"m","models":["a","b"],"fallbacks":[{"model":"c"}],"route":"fallback",'
         b'"usage":{"include":true},"messages":[]}'
     )
     for takes in (True, False):
         assert splice(body, accepts_provider_object=takes) == (b'{"model":"openai/gpt-4o","messages":[]}', ())
+
+
+def test_the_provider_object_goes_only_to_those_who_know_it() -> None:
+    body = b'{"model":"m","messages":[],"provider":{"only":["x"]}}'
+    assert splice(body, accepts_provider_object=True) == (body.replace(b'"m"', b'"openai/gpt-4o"'), ())
+    assert splice(body) == (b'{"model":"openai/gpt-4o","messages":[]}', ())
 
 
 def test_what_only_openrouter_knows_goes_only_there() -> None:

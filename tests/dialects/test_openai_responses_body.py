@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dialects.admission import admitted, shallow
 from dialects.hub_strategies import JSON_VALUES
 from dialects.responses_streams import OPENING, STREAMS, frames_of
 from dialects.targets import KEY, target
@@ -21,7 +22,10 @@ from trunkline.dialects.openai_responses.state import provider_state, provider_t
 from trunkline.dialects.sse import Frame, Framer
 
 DIALECT = OpenAIResponses()
-ENVELOPE = Envelope(model="m", stream=True)
+
+
+def with_keys(data: bytes) -> Envelope:
+    return Envelope(model="m", stream=True, keys=top_level(data))
 
 
 def body(**fields: Any) -> bytes:
@@ -30,15 +34,15 @@ def body(**fields: Any) -> bytes:
 
 def refused(**fields: Any) -> str | None:
     with pytest.raises(Problem) as caught:
-        DIALECT.peek(body(**fields))
+        admitted(DIALECT, body(**fields))
     assert caught.value.kind is Kind.INVALID_REQUEST
     return caught.value.param
 
 
 def test_peek_sees_what_planning_needs() -> None:
-    seen = DIALECT.peek(body(stream=True, max_output_tokens=9))
+    seen = shallow(DIALECT, body(stream=True, max_output_tokens=9))
     assert seen == Envelope(model="gpt-5.2", stream=True, max_tokens=9, wants_usage=True)
-    assert DIALECT.peek(body()) == Envelope(model="gpt-5.2", wants_usage=True)
+    assert shallow(DIALECT, body()) == Envelope(model="gpt-5.2", wants_usage=True)
 
 
 @pytest.mark.parametrize(
@@ -136,11 +140,11 @@ def test_what_names_nothing_of_the_provider_s_passes() -> None:
     data = body(tools=tools, input=items, previous_response_id=None, conversation=None, background=False, store=True)
     assert provider_state(top_level(data)) is None
     assert provider_tool(top_level(data)) is None
-    DIALECT.peek(data)
+    admitted(DIALECT, data)
 
 
 def spliced(data: bytes) -> dict[str, bytes]:
-    request = DIALECT.splice(data, ENVELOPE, target())
+    request = DIALECT.splice(data, with_keys(data), target())
     return {name: bytes(raw) for name, raw in top_level(request.body).items()}
 
 
@@ -160,7 +164,7 @@ def test_splice_changes_only_the_keys_that_it_names(fields: dict[str, Any]) -> N
 
 def test_splice_keeps_odd_spelling_and_the_order_of_keys() -> None:
     data = rb'{ "input" : [ {"role":"user", "content" : "\u0041 1.50"} ], "top_p":1.50, "model":"x", "n\u00e9w":{} }'
-    request = DIALECT.splice(data, ENVELOPE, target())
+    request = DIALECT.splice(data, with_keys(data), target())
     assert request.body == (
         rb'{"input":[ {"role":"user", "content" : "\u0041 1.50"} ],"top_p":1.50,"model":"openai/gpt-4o",'
         + '"néw":{},"store":false}'.encode()
@@ -198,7 +202,7 @@ def test_thoughts_that_this_provider_cannot_read_stay_out_and_are_named() -> Non
     lost = b'{"type":"reasoning","id":"rs_1","summary":[],"encrypted_content":null,"content":[]}'
     foreign = b'{"type":"reasoning","id":"rs_4","summary":[],"encrypted_content":"tl1.call.eA"}'
     data = b'{"model":"m","input":[' + b", ".join([lost, readable, spoken, call, foreign]) + b"]}"
-    request = DIALECT.splice(data, ENVELOPE, target())
+    request = DIALECT.splice(data, with_keys(data), target())
     assert bytes(top_level(request.body)["input"]) == b"[" + b",".join([readable, spoken, call]) + b"]"
     assert request.dropped == ("reasoning", "reasoning.signature")
 
@@ -214,7 +218,7 @@ def test_the_request_goes_to_responses_with_the_key_as_bearer(is_stream: bool) -
     there = target(headers=(("x-title", "t"),), path="/v1", origin=Origin("https", "api.openai.com", 443))
     call = Call(messages=(Message(Role.USER, (Text("Hi"),)),), stream=is_stream)
     accept = "text/event-stream" if is_stream else "application/json"
-    envelope = msgspec.structs.replace(ENVELOPE, stream=is_stream)
+    envelope = msgspec.structs.replace(with_keys(body()), stream=is_stream)
     for request in (DIALECT.write_call(call, there), DIALECT.splice(body(), envelope, there)):
         assert (request.method, request.path) == ("POST", "/v1/responses")
         assert request.headers == (

@@ -38,7 +38,7 @@ def refusal(body: bytes) -> Problem:
 
 
 def test_a_message_alone_gets_the_seeds_defaults() -> None:
-    assert Simple().peek(asking()) == Envelope(model=None, stream=True, max_tokens=10_000, session_id=None)
+    assert Simple().peek(asking()) == Envelope(model=None, stream=True, max_tokens=10_000, is_kept=True)
     assert Simple().read_call(asking()) == Call(
         messages=(Message(Role.USER, (Text("Hi"),)),),
         temperature=0.7,
@@ -50,7 +50,9 @@ def test_a_message_alone_gets_the_seeds_defaults() -> None:
 
 def test_what_is_given_is_taken_and_is_no_default() -> None:
     body = asking(temperature=0, maxTokens=5, model="openai/gpt-4o", sessionId="s-1")
-    assert Simple().peek(body) == Envelope(model="openai/gpt-4o", stream=True, max_tokens=5, session_id="s-1")
+    assert Simple().peek(body) == Envelope(
+        model="openai/gpt-4o", stream=True, max_tokens=5, session_id="s-1", is_kept=True
+    )
     call = Simple().read_call(body)
     assert (call.temperature, call.max_tokens, call.defaulted) == (0.0, 5, frozenset())
 

@@ -81,7 +81,7 @@ def kept() -> Kept:
 def gateway(client: Client, kept: Kept, *providers: Provider) -> Gateway:
     targets = tuple(Target(one, Model(id="m")) for one in providers)
     return Gateway(
-        planner=lambda _envelope, _catalog: Plan(targets),
+        planner=lambda _: Plan(targets),
         attempter=Attempter(client, {"openai_chat": OpenAIChat()}, max_event_bytes=1 << 20),
         history=None,
         sinks=(kept,),

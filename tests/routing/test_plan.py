@@ -1,32 +1,152 @@
-"""A plan holds the targets of the model that was named, best first."""
+"""A plan holds the targets that can serve a request, best first, and says why the others were left out."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from trunkline.core.call import Envelope
+from trunkline.core.call import Envelope, Facts, Need, Operation, Preferences
+from trunkline.core.caller import Caller
 from trunkline.core.catalog import Catalog, Model, Origin, Provider
 from trunkline.core.problem import Kind, Problem
-from trunkline.routing.plan import plan
+from trunkline.routing.plan import Plan, Wanted, plan
 
-PROVIDER = Provider(
-    name="local",
-    label="Local",
-    dialect="openai_chat",
-    origin=Origin("http", "127.0.0.1", 8080),
-    path="/v1",
-    default_model="small",
-    models=(Model(id="small"), Model(id="large")),
+EVERYTHING = frozenset(Need)
+OFFERS = {"openai_chat": EVERYTHING, "anthropic_messages": frozenset({Need.IMAGES, Need.TOOLS})}
+
+
+def provider(name: str, *models: Model, dialect: str = "openai_chat") -> Provider:
+    return Provider(
+        name=name,
+        label=name.title(),
+        dialect=dialect,
+        origin=Origin("http", "127.0.0.1", 8080),
+        path="/v1",
+        default_model=models[0].id,
+        models=models,
+    )
+
+
+CATALOG = Catalog(
+    providers=(
+        provider("local", Model(id="small", offers=frozenset({Need.TOOLS})), Model(id="large")),
+        provider("claude", Model(id="opus"), dialect="anthropic_messages"),
+        provider("groq", Model(id="llama")),
+    ),
+    aliases=(("fast", "groq/llama"),),
 )
-CATALOG = Catalog(providers=(PROVIDER,))
 
 
-@pytest.mark.parametrize(("name", "target"), [(None, "local/small"), ("large", "local/large"), ("local/x", "local/x")])
+def planned(caller: Caller | None = None, *needs: Need, dialect: str = "openai_chat", **envelope: Any) -> Plan:
+    facts = Facts(needs=frozenset(needs))
+    return plan(Wanted(Envelope(**envelope), dialect, caller or Caller(), CATALOG, lambda: facts), OFFERS)
+
+
+def names(made: Plan) -> list[str]:
+    return [target.name for target in made.targets]
+
+
+def refusal(*needs: Need, caller: Caller | None = None, **envelope: Any) -> Problem:
+    with pytest.raises(Problem) as caught:
+        planned(caller, *needs, **envelope)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [(None, "local/small"), ("large", "local/large"), ("local/x", "local/x"), ("fast", "groq/llama")],
+)
 def test_a_plan_has_the_target_of_the_model(name: str | None, target: str) -> None:
-    assert [one.name for one in plan(Envelope(model=name), CATALOG).targets] == [target]
+    assert names(planned(model=name)) == [target]
 
 
 def test_a_model_that_nobody_serves_has_no_plan() -> None:
-    with pytest.raises(Problem) as caught:
-        plan(Envelope(model="huge"), CATALOG)
-    assert caught.value.kind is Kind.NOT_FOUND
+    assert refusal(model="huge").kind is Kind.NOT_FOUND
+    assert refusal(model="large", fallbacks=("huge",)).kind is Kind.NOT_FOUND
+
+
+def test_fallbacks_follow_the_model_each_once() -> None:
+    asked = ("groq/llama", "fast", "local/large", "claude/opus")
+    assert names(planned(model="large", fallbacks=asked)) == ["local/large", "groq/llama", "claude/opus"]
+
+
+def test_what_a_model_is_known_not_to_offer_is_not_asked_of_it() -> None:
+    made = planned(None, Need.IMAGES, model="small", fallbacks=("large",))
+    assert names(made) == ["local/large"]
+    assert [(one.target.name, one.reason) for one in made.passed_over] == [("local/small", "does not take images")]
+
+
+def test_what_a_dialect_has_no_place_for_is_not_translated_into_it() -> None:
+    made = planned(None, Need.AUDIO, model="claude/opus", fallbacks=("large",))
+    assert names(made) == ["local/large"]
+    assert names(planned(None, Need.AUDIO, model="claude/opus", dialect="anthropic_messages")) == ["claude/opus"]
+
+
+def test_where_nobody_is_left_the_request_is_refused_with_the_reason() -> None:
+    problem = refusal(Need.AUDIO, Need.FILES, model="claude/opus")
+    assert problem.kind is Kind.INVALID_REQUEST
+    assert problem.message == "claude/opus does not take audio or files."
+
+
+def test_a_request_is_scanned_only_where_a_target_is_choosy() -> None:
+    def scan() -> Facts:
+        raise AssertionError("nobody asked")
+
+    plan(Wanted(Envelope(model="large"), "openai_chat", Caller(), CATALOG, scan), OFFERS)
+    with pytest.raises(AssertionError, match="nobody asked"):
+        plan(Wanted(Envelope(model="small"), "openai_chat", Caller(), CATALOG, scan), OFFERS)
+
+
+def test_embeddings_go_only_where_the_dialect_has_them() -> None:
+    assert refusal(model="claude/opus", operation=Operation.EMBED).kind is Kind.INVALID_REQUEST
+    assert names(planned(model="large", operation=Operation.EMBED)) == ["local/large"]
+
+
+ALL: dict[str, Any] = {"model": "large", "fallbacks": ("claude/opus", "groq/llama")}
+
+
+@pytest.mark.parametrize(
+    ("preferences", "left", "consumed"),
+    [
+        (Preferences(), ["local/large", "claude/opus", "groq/llama"], set[str]()),
+        (Preferences(order=("groq", "local")), ["groq/llama", "local/large", "claude/opus"], {"groq", "local"}),
+        (Preferences(only=("claude", "deepinfra")), ["claude/opus"], {"claude"}),
+        (Preferences(only=("deepinfra",)), ["local/large", "claude/opus", "groq/llama"], set[str]()),
+        (Preferences(ignore=("local",)), ["claude/opus", "groq/llama"], {"local"}),
+        (Preferences(order=("groq",), allow_fallbacks=False), ["groq/llama"], {"groq"}),
+    ],
+)
+def test_a_caller_narrows_the_plan_by_the_names_of_its_providers(
+    preferences: Preferences, left: list[str], consumed: set[str]
+) -> None:
+    made = planned(preferences=preferences, **ALL)
+    assert names(made) == left
+    assert made.consumed == consumed
+    assert len(made.targets) + len(made.passed_over) == 3
+
+
+@pytest.mark.parametrize(
+    ("models", "model", "may"),
+    [
+        ({"groq/llama"}, "groq/llama", True),
+        ({"groq/llama"}, "fast", True),
+        ({"fast"}, "fast", True),
+        ({"fast"}, "groq/llama", False),
+        ({"groq/*"}, "groq/other", True),
+        ({"groq/llama"}, "groq/llama:nitro", False),
+        ({"groq/llama"}, None, False),
+        (set[str](), "groq/llama", False),
+    ],
+)
+def test_a_caller_asks_only_for_the_models_of_its_key(models: set[str], model: str | None, *, may: bool) -> None:
+    caller = Caller(models=frozenset(models))
+    if may:
+        assert len(planned(caller, model=model).targets) == 1
+    else:
+        assert refusal(caller=caller, model=model).kind is Kind.FORBIDDEN
+
+
+def test_every_fallback_is_checked_too() -> None:
+    caller = Caller(models=frozenset({"groq/llama"}))
+    assert refusal(caller=caller, model="groq/llama", fallbacks=("local/large",)).kind is Kind.FORBIDDEN

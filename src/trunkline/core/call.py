@@ -6,6 +6,7 @@ tagged with its dialect; opaque continuations (a signature, an encrypted thought
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -181,19 +182,66 @@ def _size(part: Part) -> int:
             return MEDIA_TOKENS * BYTES_PER_TOKEN
 
 
+class Need(StrEnum):
+    """What a request asks of a model beyond text: a target that does not offer it is passed over in the plan."""
+
+    IMAGES = "images"
+    FILES = "files"
+    AUDIO = "audio"
+    TOOLS = "tools"
+    SCHEMA = "schema"
+    """An answer in the form of a JSON schema."""
+    EMBEDDINGS = "embeddings"
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """What one bounded scan of a request tells. `text_bytes` counts its text.
+
+    `last_text` is how the last message of the user begins: at most `LAST_TEXT_CHARACTERS`.
+    """
+
+    messages: int = 0
+    needs: frozenset[Need] = frozenset()
+    text_bytes: int = 0
+    last_text: str = ""
+
+
+LAST_TEXT_CHARACTERS = 8 * 1024
+
+
+class Preferences(msgspec.Struct, frozen=True, kw_only=True):
+    """How a caller narrows the plan: OpenRouter's `provider` object. Names are providers'; empty means any.
+
+    `beyond` are the paths of the fields that only OpenRouter itself can honour.
+    """
+
+    order: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    allow_fallbacks: bool = True
+    beyond: tuple[str, ...] = ()
+
+
 class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     """What planning needs of a request: its top-level keys, nothing deep.
 
-    `model` is None where the client named none. `max_tokens` and `session_id` are None where it gave none.
-    `wants_usage`: the client asked for usage in the stream.
+    `model` is None where the client named none; `fallbacks` are those that it named to follow it. `max_tokens` and
+    `session_id` are None where it gave none. `wants_usage`: it asked for usage in the stream. `is_kept`: the turn
+    belongs to a session of chat history. `keys` are the body's own, each value raw: what verbatim forwarding splices.
+    `headers` are those of the request that its dialect carries on.
     """
 
     model: str | None = None
+    fallbacks: tuple[str, ...] = ()
+    preferences: Preferences | None = None
     operation: Operation = Operation.GENERATE
     stream: bool = False
     max_tokens: int | None = None
     session_id: str | None = None
     wants_usage: bool = False
+    is_kept: bool = False
+    keys: Mapping[str, msgspec.Raw] = {}
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 class Tool(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import NoReturn
 
 import msgspec
@@ -43,8 +44,32 @@ class Secret:
         raise TypeError("a Secret is neither pickled nor copied")
 
 
+class Scope(StrEnum):
+    """What a key may do that costs, or reaches, more than its own requests show."""
+
+    PROVIDER_STATE = "provider-state"
+    """Name what a provider keeps for the account that all tenants share: files, stored prompts, containers."""
+    PROVIDER_TOOLS = "provider-tools"
+    """Have the provider run tools: a web search, code."""
+
+
+ALL_SCOPES = frozenset(Scope)
+
+
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
-    """Who asks. `user` owns sessions; `is_admin` opens the administrator's routes."""
+    """Who asks. `user` owns sessions; `is_admin` opens the administrator's routes.
+
+    `models` are the names that it may ask for: a model as `provider/model`, an alias, or `provider/*`; None means
+    all. On an open router everybody has every scope.
+    """
 
     user: str = ANONYMOUS
     is_admin: bool = False
+    scopes: frozenset[Scope] = ALL_SCOPES
+    models: frozenset[str] | None = None
+
+    def may_use(self, *names: str) -> bool:
+        """Whether it may ask for a model that goes by these names. A suffixed name is another name."""
+        if self.models is None:
+            return True
+        return any(name in self.models or f"{name.partition('/')[0]}/*" in self.models for name in names)

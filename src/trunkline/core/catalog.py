@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import difflib
 import re
+from enum import StrEnum
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import msgspec
 
+from trunkline.core.call import Need
 from trunkline.core.caller import Secret
 from trunkline.core.problem import Kind, invalid
 
@@ -61,12 +63,28 @@ class Quirks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     accepts_provider_object: bool = False
 
 
+class Auth(StrEnum):
+    """How a provider is told who asks."""
+
+    KEY = "key"
+    """By the row's key, in its dialect's own header or as the row says; by nothing, where it has none."""
+    SIGV4 = "sigv4"
+    """By a signature over the whole request: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html."""
+    GOOGLE = "google"
+    """By a short-lived token that Google gives: https://cloud.google.com/docs/authentication/application-default-credentials."""
+
+
 class Origin(msgspec.Struct, frozen=True):
-    """Where a connection goes. `host` is without brackets."""
+    """Where a connection goes, and as whom. `host` is without brackets.
+
+    `account` is the name of the provider whose `Auth` has to be applied to what goes there; empty where a request
+    carries all that it needs. Connections of two accounts are never shared.
+    """
 
     scheme: str
     host: str
     port: int
+    account: str = ""
 
     @property
     def authority(self) -> str:
@@ -102,12 +120,29 @@ def split_base_url(url: str) -> tuple[Origin, str]:
     return Origin(parts.scheme, parts.hostname, port or _DEFAULT_PORT[parts.scheme]), parts.path.rstrip("/")
 
 
+class ThinkingForm(StrEnum):
+    """How a model is asked to think."""
+
+    BUDGET = "budget"
+    """By a limit in tokens; a word would be refused."""
+    EFFORT = "effort"
+    """By a word, or left to the model; a limit in tokens would be refused."""
+
+
 class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is known of a model. None means unknown; tokens."""
+    """What is known of a model. None means unknown; tokens.
+
+    `offers` are the needs that it can meet; what it is known not to offer is not asked of it. `always_thinks`: its
+    thinking cannot be switched off. `takes_temperature`: None where it is as its provider's quirk says.
+    """
 
     id: str
     context_tokens: int | None = None
     max_output_tokens: int | None = None
+    offers: frozenset[Need] | None = None
+    thinking: ThinkingForm | None = None
+    always_thinks: bool = False
+    takes_temperature: bool | None = None
 
 
 class Provider(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,7 +151,10 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     `label` is its name for people. `credential` is None where none is needed. `headers` go out with every request.
     `allow_private` permits a private or loopback address for exactly this origin: the operator wrote it so.
     `key_header` is the header that carries the credential bare, where that is not the dialect's own way. `probe` is a
-    path under `path` that costs nothing and answers 401 to a wrong key.
+    path under `path` that costs nothing and answers 401 to a wrong key; empty where there is none.
+
+    `auth_scope` is what a signature or a token is for: `region/service` of AWS, or an OAuth scope. `auth_values` are
+    the operator's own variables for it, by name. `families` are rows for all models whose names begin so.
     """
 
     name: str
@@ -130,7 +168,11 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     quirks: Quirks = Quirks()
     default_model: str | None = None
     probe: str = "/models"
+    auth: Auth = Auth.KEY
+    auth_scope: str = ""
+    auth_values: tuple[tuple[str, Secret], ...] = ()
     models: tuple[Model, ...] = ()
+    families: tuple[Model, ...] = ()
     allow_private: bool = False
     timeouts: Timeouts = Timeouts()
 
@@ -139,12 +181,20 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
         return model_id if model_id.startswith(f"{self.name}/") else f"{self.name}/{model_id}"
 
     def model(self, model_id: str) -> Model:
-        """What is known of this model; a bare row where nothing is."""
-        return next((model for model in self.models if model.id == model_id), Model(id=model_id))
+        """What is known of this model: its own row, else that of its nearest family, else a bare one."""
+        for model in self.models:
+            if model.id == model_id:
+                return model
+        family = max((row for row in self.families if model_id.startswith(row.id)), key=_length, default=None)
+        return Model(id=model_id) if family is None else msgspec.structs.replace(family, id=model_id)
 
     def lists(self, model_id: str) -> bool:
         """Whether its row names this model."""
         return model_id == self.default_model or any(model.id == model_id for model in self.models)
+
+
+def _length(model: Model) -> int:
+    return len(model.id)
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -152,6 +202,12 @@ class Target(msgspec.Struct, frozen=True):
 
     provider: Provider
     model: Model
+
+    @property
+    def takes_temperature(self) -> bool:
+        """Whether it takes another temperature than its own."""
+        known = self.model.takes_temperature
+        return self.provider.quirks.takes_temperature if known is None else known
 
     @property
     def name(self) -> str:

@@ -8,11 +8,12 @@ import msgspec
 
 from trunkline.core.catalog import Origin
 from trunkline.core.problem import invalid
+from trunkline.dialects.sse import MEDIA_TYPE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from trunkline.core.call import Call, Envelope
+    from trunkline.core.call import Call, Envelope, Facts, Need
     from trunkline.core.catalog import Provider, Target
     from trunkline.core.problem import Problem
     from trunkline.core.reply import Event, Reply
@@ -51,10 +52,11 @@ def top_level(body: bytes) -> dict[str, msgspec.Raw]:
     Raises Problem INVALID_REQUEST for anything else, and for a key that comes twice: two readers could take
     different ones.
     """
-    try:
-        body.decode()
-    except UnicodeDecodeError as error:
-        raise invalid(f"The body is not valid UTF-8 (byte {error.start}).") from None
+    if not body.isascii():
+        try:
+            body.decode()
+        except UnicodeDecodeError as error:
+            raise invalid(f"The body is not valid UTF-8 (byte {error.start}).") from None
     met = _Keys()
     try:
         pairs = msgspec.json.Decoder(dict[_Key, msgspec.Raw], dec_hook=met.meet).decode(body)
@@ -170,9 +172,24 @@ class Ingress(Protocol):
     """Whether reasoning is content for this dialect's clients."""
     keep_alive: bytes
     """What may stand between two events, and means nothing to this dialect's clients."""
+    carries: Mapping[str, bool]
+    """The request's headers (in lower case) that mean something to an upstream of the same dialect, and whether the
+    client is told where one of another dialect does not get it."""
 
     def peek(self, body: bytes) -> Envelope:
         """The top-level keys that planning needs. Raises Problem INVALID_REQUEST naming the field."""
+        ...
+
+    def facts(self, envelope: Envelope) -> Facts:
+        """What the request needs, by one scan that skips what it does not know. Never raises."""
+        ...
+
+    def provider_state(self, envelope: Envelope) -> str | None:
+        """The path of the first field that names what a provider keeps for its account; None where none does."""
+        ...
+
+    def provider_tool(self, envelope: Envelope) -> str | None:
+        """The path of the first field that has the provider run tools; None where none does."""
         ...
 
     def read_call(self, body: bytes) -> Call:
@@ -212,6 +229,8 @@ class Egress(Protocol):
     """The upstream's side of a dialect."""
 
     name: str
+    offers: frozenset[Need]
+    """What its requests have a place for."""
 
     def write_call(self, call: Call, target: Target) -> WireRequest:
         """The request for this target. Raises Problem where the target cannot take an explicit value."""
@@ -237,6 +256,62 @@ class Egress(Protocol):
         ...
 
 
+class CountEgress(Egress, Protocol):
+    """An egress whose upstreams count a request's tokens. `splice` writes the request where the envelope says COUNT."""
+
+    def write_count_call(self, call: Call, target: Target) -> WireRequest:
+        """The request for this target. Raises Problem where the target cannot take an explicit value."""
+        ...
+
+    def read_count(self, body: bytes, target: Target) -> int:
+        """The answer, in tokens. Raises Problem for what is none."""
+        ...
+
+
+def post(
+    target: Target,
+    path: str,
+    body: bytes,
+    *,
+    is_stream: bool = False,
+    dropped: tuple[str, ...] = (),
+    carried: Iterable[tuple[str, str]] = (),
+    defaults: Iterable[tuple[str, str]] = (),
+) -> WireRequest:
+    """`POST {base}{path}` with a JSON body, the provider's own headers and its key.
+
+    `carried` are the client's own headers; the operator's win over them, and both over the `defaults`.
+    """
+    provider = target.provider
+    headers = {
+        "content-type": "application/json",
+        "accept": MEDIA_TYPE if is_stream else "application/json",
+        **dict(defaults),
+        **dict(carried),
+    }
+    for name, value in (*provider.headers, *key_header(provider)):
+        headers.pop(name.lower(), None)
+        headers[name] = value
+    return WireRequest(
+        method="POST",
+        origin=provider.origin,
+        path=f"{provider.path}{path}",
+        headers=tuple(headers.items()),
+        body=body,
+        allow_private=provider.allow_private,
+        dropped=dropped,
+    )
+
+
+def may_hold(raw: msgspec.Raw | None, *words: bytes) -> bool:
+    """Whether one of these keys can stand in this JSON at all: a quick look, which spares nearly everybody a slow one.
+
+    True also where any letter is escaped: it could be one of theirs.
+    """
+    text = bytes(raw or b"")
+    return b"\\u" in text or any(word in text for word in words)
+
+
 def key_header(provider: Provider) -> tuple[tuple[str, str], ...]:
     """The header that carries the provider's key, in its dialect's own way or as its row says; none without a key."""
     if provider.credential is None:
@@ -259,11 +334,15 @@ def splice(body: bytes, changes: Mapping[str, bytes | None]) -> bytes:
 
 
 def join(keys: Mapping[str, msgspec.Raw], changes: Mapping[str, bytes | None]) -> bytes:
-    """The same, for a body whose top-level keys were read already."""
-    pieces: list[bytes] = []
+    """The same, for a body whose top-level keys were read already. What does not change is copied once."""
+    pieces: list[bytes | msgspec.Raw] = []
     for name, raw in keys.items():
-        value = changes[name] if name in changes else bytes(raw)
+        value = changes.get(name, raw)
         if value is not None:
-            pieces.append(msgspec.json.encode(name) + b":" + value)
-    pieces += [msgspec.json.encode(n) + b":" + v for n, v in changes.items() if n not in keys and v is not None]
-    return b"{" + b",".join(pieces) + b"}"
+            pieces += (b",", msgspec.json.encode(name), b":", value)
+    for name, value in changes.items():
+        if name not in keys and value is not None:
+            pieces += (b",", msgspec.json.encode(name), b":", value)
+    pieces[:1] = [b"{"]
+    pieces.append(b"}")
+    return b"".join(pieces)

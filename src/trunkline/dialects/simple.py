@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from trunkline.core.call import Call, Envelope, Message, Role, Text
+from trunkline.core.call import Call, Envelope, Facts, Message, Role, Text
 from trunkline.core.problem import Kind, Problem, Retry, Source, invalid
 from trunkline.core.reply import BlockKind, Delta, Event, Finish, FinishReason, Start
 from trunkline.dialects import sse
@@ -174,6 +174,7 @@ class Simple:
     name = "simple"
     commits_on_reasoning = False
     keep_alive = sse.KEEP_ALIVE
+    carries: Mapping[str, bool] = {}
 
     def peek(self, body: bytes) -> Envelope:
         """All of the request is shallow, so all of it is checked here."""
@@ -183,7 +184,21 @@ class Simple:
             stream=True,
             max_tokens=request.max_tokens or DEFAULT_MAX_TOKENS,
             session_id=request.session_id,
+            is_kept=True,
         )
+
+    def facts(self, envelope: Envelope) -> Facts:
+        """A message of text needs nothing more of a model."""
+        del envelope
+        return Facts(messages=1)
+
+    def provider_state(self, envelope: Envelope) -> str | None:
+        """Nothing here can name what a provider keeps."""
+        del envelope
+
+    def provider_tool(self, envelope: Envelope) -> str | None:
+        """Nothing here can have a provider run tools."""
+        del envelope
 
     def read_call(self, body: bytes) -> Call:
         """One user message, with the seed's defaults for what is not given."""

@@ -15,6 +15,7 @@ from trunkline.gateway.exchange import Exchange
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from trunkline.core.call import Envelope
     from trunkline.core.caller import Caller
     from trunkline.core.catalog import Catalog
     from trunkline.dialects.dialect import CountIngress, Ingress
@@ -91,7 +92,7 @@ class Inference:
                 route=request.path,
                 ingress=ingress,
                 body=body,
-                envelope=ingress.peek(body),
+                envelope=_envelope(ingress, request, body),
                 caller=caller,
                 catalog=self._catalog(),
                 started=request.started,
@@ -147,6 +148,13 @@ class Inference:
             await stream.end(exchange.tell(problem))
         finally:
             await stream.close()
+
+
+def _envelope(ingress: Ingress, request: Request, body: bytes) -> Envelope:
+    """The request's shallow view, with those of its headers that its dialect carries on."""
+    envelope = ingress.peek(body)
+    headers = tuple((name, request.headers[name]) for name in ingress.carries if name in request.headers)
+    return msgspec.structs.replace(envelope, headers=headers) if headers else envelope
 
 
 async def _count(exchange: Exchange, answer: Answer) -> None:

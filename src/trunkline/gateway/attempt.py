@@ -141,7 +141,8 @@ def _is_verbatim(exchange: Exchange, egress: Egress) -> bool:
 
 def _request(exchange: Exchange, target: Target, egress: Egress) -> WireRequest:
     """The client's own body with another model in it, or the call in the target's dialect."""
-    if _is_verbatim(exchange, egress):
+    is_verbatim = _is_verbatim(exchange, egress)
+    if is_verbatim:
         request = egress.splice(exchange.body, exchange.envelope, target)
     else:
         call = exchange.call()
@@ -149,8 +150,17 @@ def _request(exchange: Exchange, target: Target, egress: Egress) -> WireRequest:
             # A session's earlier messages are ours to leave out; what the client itself sent is not.
             call = call.trimmed_to(target.model.context_tokens)
         request = egress.write_call(call, target)
-    exchange.dropped = request.dropped
+    exchange.dropped = request.dropped + _unheard(exchange, target, is_verbatim=is_verbatim)
     return request
+
+
+def _unheard(exchange: Exchange, target: Target, *, is_verbatim: bool) -> tuple[str, ...]:
+    """What the client said outside of what is translated, and this target does not get to hear."""
+    envelope, carries = exchange.envelope, exchange.ingress.carries
+    headers = () if is_verbatim else tuple(name for name, _ in envelope.headers if carries[name])
+    if envelope.preferences is None or (is_verbatim and target.provider.quirks.accepts_provider_object):
+        return headers
+    return headers + envelope.preferences.beyond
 
 
 async def _refuse_what_is_not(

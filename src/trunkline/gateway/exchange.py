@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING, Final
 
 from trunkline.core.reply import BlockKind, Delta, Finish, Head, Start, Usage
 from trunkline.dialects.dialect import Opening
+from trunkline.gateway.admission import refuse_what_cannot_be_translated
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from trunkline.core.call import Call, Envelope
+    from trunkline.core.call import Call, Envelope, Facts
     from trunkline.core.caller import Caller
     from trunkline.core.catalog import Catalog, Target
     from trunkline.core.problem import Problem
     from trunkline.core.reply import Event
     from trunkline.dialects.dialect import Ingress, Outlet
+    from trunkline.routing.plan import Plan
     from trunkline.store.history import Turn
 
 
@@ -89,6 +91,8 @@ class Exchange:
     created: int = 0
     turn: Turn | None = None
     """Written by the history step, where the request belongs to a session."""
+    plan: Plan | None = None
+    """Written by the planner."""
     target: Target | None = None
     """Written by each attempt as it begins; the last one served or failed."""
     attempts: int = 0
@@ -100,6 +104,7 @@ class Exchange:
     """Written by the relay as it begins: what tells the client of a break, in the stream that it has begun."""
     interruption: Problem | None = None
     """Written by the edge before it cancels a request that must end although its client is still there."""
+    _facts: Facts | None = None
 
     def tell(self, problem: Problem) -> bytes:
         """The problem as the last event of this exchange's stream."""
@@ -110,7 +115,14 @@ class Exchange:
         model = self.envelope.model or (self.target.name if self.target is not None else "")
         return Opening(id=self.id, model=model, created=self.created, wants_usage=self.envelope.wants_usage)
 
+    def facts(self) -> Facts:
+        """What the request needs: scanned once, when somebody asks."""
+        if self._facts is None:
+            self._facts = self.ingress.facts(self.envelope)
+        return self._facts
+
     def call(self) -> Call:
-        """The request, deep: read when an attempt must translate."""
+        """The request, deep: read when an attempt must translate. Raises Problem for what no other dialect can say."""
+        refuse_what_cannot_be_translated(self.ingress, self.envelope)
         call = self.ingress.read_call(self.body)
         return call if self.turn is None else call.preceded_by(self.turn.earlier)

@@ -6,15 +6,18 @@ from asyncio import CancelledError, current_task, get_running_loop
 from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from trunkline.core.problem import Kind, Problem, Retry, invalid
+from trunkline.dialects.asked_models import without_names
+from trunkline.gateway.admission import admit
 from trunkline.gateway.relay import relay
 from trunkline.gateway.settle import settle
+from trunkline.routing.plan import Wanted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
-    from trunkline.core.call import Envelope
-    from trunkline.core.catalog import Catalog
     from trunkline.core.record import Sink
     from trunkline.gateway.attempt import Attempt, Attempter, Whole
     from trunkline.gateway.exchange import Exchange
@@ -28,7 +31,7 @@ class Gateway:
     def __init__(
         self,
         *,
-        planner: Callable[[Envelope, Catalog], Plan],
+        planner: Callable[[Wanted], Plan],
         attempter: Attempter,
         history: History | None,
         sinks: tuple[Sink, ...],
@@ -49,8 +52,9 @@ class Gateway:
         problem: Problem | None = Problem(Kind.INTERNAL, "The router failed.")
         is_cancelled = False
         try:
+            admit(exchange.ingress, exchange.envelope, exchange.caller)
             await self._join_session(exchange)
-            plan = self._planner(exchange.envelope, exchange.catalog)
+            plan = self._plan(exchange)
             with await self._attempts(exchange, plan) as committed:
                 async with aclosing(relay(exchange, committed)) as chunks:
                     yield chunks
@@ -78,6 +82,8 @@ class Gateway:
 
     async def _join_session(self, exchange: Exchange) -> None:
         """Read the session's context and commit the user's message; make a session where none is named."""
+        if not exchange.envelope.is_kept:
+            return
         if self._history is None:
             if exchange.envelope.session_id is not None:
                 message = "`sessionId` needs chat history, which is off here: CHAT_DATABASE_URL is not set."
@@ -93,6 +99,16 @@ class Gateway:
             temperature=call.temperature,
             max_tokens=call.max_tokens,
         )
+
+    def _plan(self, exchange: Exchange) -> Plan:
+        """The plan, written into the exchange; the providers that it was told of are no longer in the request."""
+        envelope = exchange.envelope
+        wanted = Wanted(envelope, exchange.ingress.name, exchange.caller, exchange.catalog, exchange.facts)
+        plan = exchange.plan = self._planner(wanted)
+        if plan.consumed:
+            told = msgspec.Raw(without_names(envelope.keys["provider"], plan.consumed))
+            exchange.envelope = msgspec.structs.replace(envelope, keys={**envelope.keys, "provider": told})
+        return plan
 
     async def _attempts(self, exchange: Exchange, plan: Plan) -> Attempt | Whole:
         """The first target that gives content. Raises the last one's Problem where none does."""

@@ -7,13 +7,12 @@ one. Anthropic refuses both, so they are taken out; everything else stays as the
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from trunkline.core.problem import invalid
-from trunkline.dialects.anthropic_messages.words import PLANNER_FIELDS, THOUGHTS, UNREADABLE
-from trunkline.dialects.dialect import top_level
+from trunkline.dialects.anthropic_messages.words import THOUGHTS, UNREADABLE
 from trunkline.dialects.opaque import PREFIX
 
 if TYPE_CHECKING:
@@ -33,19 +32,16 @@ _TURNS = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 _BLOCKS = msgspec.json.Decoder(list[msgspec.Raw])
 _BLOCK = msgspec.json.Decoder(_Block)
 
-PLANNED: Final[Mapping[str, bytes | None]] = dict.fromkeys(PLANNER_FIELDS)
-"""The planner's fields, to be taken out."""
 
-
-def without_foreign_thoughts(body: bytes) -> bytes | None:
-    """The body's messages less the thoughts that Anthropic would refuse; None where there are none of those.
+def without_foreign_thoughts(body: bytes, keys: Mapping[str, msgspec.Raw]) -> bytes | None:
+    """The messages among these keys, less the thoughts that Anthropic would refuse; None where there are none of those.
 
     Raises Problem INVALID_REQUEST where the messages cannot be read.
     """
     if _MAY_BE_FOREIGN.search(body) is None:
         return None
     try:
-        turns = _TURNS.decode(top_level(body).get("messages", b"[]"))
+        turns = _TURNS.decode(keys.get("messages", b"[]"))
     except UNREADABLE:
         raise invalid("`messages` must be a list of messages.", param="messages") from None
     is_changed = False

@@ -34,7 +34,8 @@ from trunkline.core.call import (
     Url,
 )
 from trunkline.dialects.anthropic_messages.state import STATE_FIELDS
-from trunkline.dialects.anthropic_messages.words import NAME, PLANNER_FIELDS, UNREADABLE
+from trunkline.dialects.anthropic_messages.words import NAME, UNREADABLE
+from trunkline.dialects.asked_models import PLANNED
 from trunkline.dialects.dialect import top_level
 from trunkline.dialects.json_fields import JsonFields
 from trunkline.dialects.opaque import unwrap
@@ -71,7 +72,7 @@ _CACHE_CONTROL = msgspec.json.Decoder(_CacheControl)
 def read_call(body: bytes) -> Call:
     """The whole request. Raises Problem INVALID_REQUEST naming the field."""
     fields = JsonFields(top_level(body))
-    fields.drop("model", *PLANNER_FIELDS, *STATE_FIELDS, "mcp_servers")
+    fields.drop("model", *PLANNED, *STATE_FIELDS, "mcp_servers")
     more: list[tuple[str, bytes]] = []
     output = fields.object("output_config")
     effort = output.text("effort") if output else None

@@ -10,32 +10,32 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from trunkline.core.call import Envelope, Operation
-from trunkline.core.problem import invalid
+from trunkline.core.call import Envelope, Need, Operation
 from trunkline.dialects import sse
 from trunkline.dialects.anthropic_messages import answer as anthropic_answer
 from trunkline.dialects.anthropic_messages import call as anthropic_call
 from trunkline.dialects.anthropic_messages import writer as anthropic_writer
-from trunkline.dialects.anthropic_messages.body import PLANNED, without_foreign_thoughts
+from trunkline.dialects.anthropic_messages.body import without_foreign_thoughts
+from trunkline.dialects.anthropic_messages.facts import facts_of
 from trunkline.dialects.anthropic_messages.reader import Reader
 from trunkline.dialects.anthropic_messages.request import request_body
 from trunkline.dialects.anthropic_messages.state import provider_state, provider_tool
 from trunkline.dialects.anthropic_messages.words import DEFAULT_MAX_TOKENS, NAME
 from trunkline.dialects.anthropic_messages.writer import Forwarder, Writer
-from trunkline.dialects.dialect import WireRequest, key_header, splice, top_level
+from trunkline.dialects.asked_models import PLANNED, read_models, read_preferences
+from trunkline.dialects.dialect import WireRequest, join, post, top_level
 from trunkline.dialects.json_fields import JsonFields
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from trunkline.core.call import Call
+    from trunkline.core.call import Call, Facts
     from trunkline.core.catalog import Target
     from trunkline.core.problem import Problem
     from trunkline.core.reply import Reply
     from trunkline.dialects.dialect import Opening
 
 VERSION: Final = "2023-06-01"
-MAX_MODEL_CHARACTERS: Final = 256
 
 __all__ = ["AnthropicMessages", "AnthropicMessagesIngress", "Forwarder", "Reader", "Writer", "provider_state"]
 
@@ -46,40 +46,41 @@ class AnthropicMessagesIngress:
     name = NAME
     commits_on_reasoning = True
     keep_alive = sse.KEEP_ALIVE
+    carries: Mapping[str, bool] = {"anthropic-version": False, "anthropic-beta": True}
 
     def __init__(self, operation: Operation = Operation.GENERATE) -> None:
         self._operation = operation
 
     def peek(self, body: bytes) -> Envelope:
-        """The top-level keys. Raises Problem INVALID_REQUEST naming the field, also for what a tenant may not name."""
+        """The top-level keys that planning needs. Raises Problem INVALID_REQUEST naming the field."""
         keys = top_level(body)
         fields = JsonFields(keys)
-        model = fields.text("model")
-        if model is None:
-            raise fields.wrong("model", "is missing")
-        if not model.strip() or len(model) > MAX_MODEL_CHARACTERS or not model.isprintable():
-            raise fields.wrong("model", f"must be 1 to {MAX_MODEL_CHARACTERS} printable characters")
+        model, fallbacks = read_models(fields)
         if not fields.starts_with("messages", b"["):
             raise fields.wrong("messages", "must be a list of messages" if fields.has("messages") else "is missing")
         stream = fields.flag("stream") or False
-        max_tokens = fields.integer("max_tokens")
-        if max_tokens is not None and max_tokens < 1:
-            raise fields.wrong("max_tokens", "must be at least 1")
-        if (found := provider_state(keys)) is not None:
-            what = (
-                f"`{found}` names something that the provider keeps for its account, which this router does not share."
-            )
-            raise invalid(what, param=found)
-        if (found := provider_tool(keys)) is not None:
-            raise invalid(f"`{found}` asks for a tool that the provider runs, which is not allowed here.", param=found)
-        is_count = self._operation is Operation.COUNT
         return Envelope(
             model=model,
+            fallbacks=fallbacks,
+            preferences=read_preferences(fields),
             operation=self._operation,
-            stream=stream and not is_count,
-            max_tokens=max_tokens,
+            stream=stream and self._operation is Operation.GENERATE,
+            max_tokens=fields.integer("max_tokens", 1),
             wants_usage=True,
+            keys=keys,
         )
+
+    def facts(self, envelope: Envelope) -> Facts:
+        """What the request needs."""
+        return facts_of(envelope.keys)
+
+    def provider_state(self, envelope: Envelope) -> str | None:
+        """The path of the first field that names what a provider keeps for its account."""
+        return provider_state(envelope.keys)
+
+    def provider_tool(self, envelope: Envelope) -> str | None:
+        """The path of the first field that has the provider run tools."""
+        return provider_tool(envelope.keys)
 
     def read_call(self, body: bytes) -> Call:
         """The whole request. Raises Problem INVALID_REQUEST naming the field."""
@@ -111,6 +112,7 @@ class AnthropicMessages:
     """The egress of every provider that speaks messages."""
 
     name = NAME
+    offers = frozenset({Need.IMAGES, Need.FILES, Need.TOOLS, Need.SCHEMA})
 
     def write_call(self, call: Call, target: Target) -> WireRequest:
         """`POST {base}/messages`. Raises Problem where the dialect or the target cannot take what was asked for."""
@@ -124,15 +126,21 @@ class AnthropicMessages:
 
     def splice(self, body: bytes, envelope: Envelope, target: Target) -> WireRequest:
         """The client's own body with the target's model, a limit where it has none, and no proofs of others."""
-        changes: dict[str, bytes | None] = {"model": msgspec.json.encode(target.model.id), **PLANNED}
+        changes: dict[str, bytes | None] = {"model": msgspec.json.encode(target.model.id), **dict.fromkeys(PLANNED)}
         if envelope.operation is Operation.GENERATE and envelope.max_tokens is None:
             changes["max_tokens"] = msgspec.json.encode(target.model.max_output_tokens or DEFAULT_MAX_TOKENS)
-        messages = without_foreign_thoughts(body)
+        messages = without_foreign_thoughts(body, envelope.keys)
         if messages is not None:
             changes["messages"] = messages
         dropped = () if messages is None else ("reasoning",)
-        spliced = splice(body, changes)
-        return _request(target, spliced, dropped, is_stream=envelope.stream, operation=envelope.operation)
+        return _request(
+            target,
+            join(envelope.keys, changes),
+            dropped,
+            is_stream=envelope.stream,
+            operation=envelope.operation,
+            carried=envelope.headers,
+        )
 
     def read_reply(self, body: bytes, target: Target) -> Reply:
         """A whole answer. Raises Problem for an error inside it and for what is no answer."""
@@ -158,23 +166,15 @@ def _request(
     *,
     is_stream: bool = False,
     operation: Operation = Operation.GENERATE,
+    carried: tuple[tuple[str, str], ...] = (),
 ) -> WireRequest:
-    provider = target.provider
-    headers = [
-        ("content-type", "application/json"),
-        ("accept", "text/event-stream" if is_stream else "application/json"),
-    ]
-    if not any(name.lower() == "anthropic-version" for name, _ in provider.headers):
-        headers.append(("anthropic-version", VERSION))
-    headers += provider.headers
-    headers += key_header(provider)
-    action = "/messages/count_tokens" if operation is Operation.COUNT else "/messages"
-    return WireRequest(
-        method="POST",
-        origin=provider.origin,
-        path=f"{provider.path}{action}",
-        headers=tuple(headers),
-        body=body,
-        allow_private=provider.allow_private,
+    path = "/messages/count_tokens" if operation is Operation.COUNT else "/messages"
+    return post(
+        target,
+        path,
+        body,
+        is_stream=is_stream,
         dropped=dropped,
+        carried=carried,
+        defaults=(("anthropic-version", VERSION),),
     )

@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
 NAME: Final = "anthropic_messages"
 
-PLANNER_FIELDS: Final = ("models", "fallbacks", "provider")
-"""OpenRouter's routing: the router's own planner takes them; they never go upstream."""
-
 DEFAULT_MAX_TOKENS: Final = 4096
 """The dialect insists on a limit; this is it where nobody knows a better one."""
 

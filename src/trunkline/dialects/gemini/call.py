@@ -28,7 +28,6 @@ from trunkline.dialects.gemini.call_parts import Parts
 from trunkline.dialects.gemini.fields import Fields, one_spelling
 from trunkline.dialects.gemini.part import NAME
 from trunkline.dialects.gemini.schema import to_json_schema
-from trunkline.dialects.gemini.state import provider_state, state_problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,8 +46,6 @@ def read_call(body: bytes, *, stream: bool) -> Call:
     keys = one_spelling(top_level(body))
     if (inner := keys.get("generateContentRequest")) is not None:  # countTokens takes a whole request, too
         keys = one_spelling(top_level(bytes(inner)), "generateContentRequest")
-    if (path := provider_state(keys)) is not None:
-        raise state_problem(path)
     fields = Fields(keys)
     fields.drop("model", "store")
     messages = _system(fields) + _messages(fields)

@@ -12,16 +12,17 @@ from urllib.parse import quote
 
 import msgspec
 
-from trunkline.core.call import Envelope, Operation
+from trunkline.core.call import Envelope, Need, Operation
 from trunkline.core.problem import Kind, invalid
 from trunkline.dialects import sse
-from trunkline.dialects.dialect import WireRequest, join, key_header, splice, top_level
+from trunkline.dialects.dialect import WireRequest, join, post, splice, top_level
 from trunkline.dialects.gemini import call as gemini_call
 from trunkline.dialects.gemini import error as gemini_error
 from trunkline.dialects.gemini import reader as gemini_reader
 from trunkline.dialects.gemini import request as gemini_request
 from trunkline.dialects.gemini import state as gemini_state
 from trunkline.dialects.gemini import writer as gemini_writer
+from trunkline.dialects.gemini.facts import facts_of
 from trunkline.dialects.gemini.fields import Fields, camel, one_spelling
 from trunkline.dialects.gemini.part import NAME
 from trunkline.dialects.upstream_error import invalid_answer
@@ -29,7 +30,7 @@ from trunkline.dialects.upstream_error import invalid_answer
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from trunkline.core.call import Call
+    from trunkline.core.call import Call, Facts
     from trunkline.core.catalog import Target
     from trunkline.core.problem import Problem
     from trunkline.core.reply import Reply
@@ -56,6 +57,7 @@ class GeminiIngress:
     name = NAME
     commits_on_reasoning = True
     keep_alive = gemini_writer.KEEP_ALIVE
+    carries: Mapping[str, bool] = {}
 
     def __init__(
         self,
@@ -84,12 +86,8 @@ class GeminiIngress:
             )
         if not self._model:
             raise invalid("The path names no model: it is /v1beta/models/{model}:generateContent.", param="model")
-        keys = one_spelling(top_level(body))
-        if self._operation is Operation.COUNT and (inner := keys.get("generateContentRequest")) is not None:
-            keys = one_spelling(top_level(bytes(inner)), "generateContentRequest")
-        if (path := gemini_state.provider_state(keys)) is not None:
-            raise gemini_state.state_problem(path)
-        fields = Fields(keys)
+        keys = top_level(body)
+        fields = Fields(self._spelled(keys))
         if not fields.has("contents"):
             raise fields.wrong("contents", "is missing: give the conversation")
         config = fields.inner("generationConfig")
@@ -102,7 +100,27 @@ class GeminiIngress:
             stream=self._stream,
             max_tokens=max_tokens,
             wants_usage=True,
+            keys=keys,
         )
+
+    def _spelled(self, keys: Mapping[str, msgspec.Raw]) -> Mapping[str, msgspec.Raw]:
+        """The keys of the request itself, in camel case; a count may hold it whole."""
+        spelled = one_spelling(keys)
+        if self._operation is Operation.COUNT and (inner := spelled.get("generateContentRequest")) is not None:
+            return one_spelling(top_level(bytes(inner)), "generateContentRequest")
+        return spelled
+
+    def facts(self, envelope: Envelope) -> Facts:
+        """What the request needs."""
+        return facts_of(self._spelled(envelope.keys))
+
+    def provider_state(self, envelope: Envelope) -> str | None:
+        """The path of the first field that names what Google keeps for the account."""
+        return gemini_state.provider_state(self._spelled(envelope.keys))
+
+    def provider_tool(self, envelope: Envelope) -> str | None:
+        """The path of the first field that has Google run tools."""
+        return gemini_state.provider_tool(self._spelled(envelope.keys))
 
     def read_call(self, body: bytes) -> Call:
         """The whole request. Raises Problem INVALID_REQUEST naming the field."""
@@ -135,13 +153,14 @@ class Gemini:
     """The egress of every provider that speaks Gemini."""
 
     name = NAME
+    offers = frozenset(Need)
 
     def write_call(self, call: Call, target: Target) -> WireRequest:
         """`POST {base}/models/{model}:generateContent`. Raises Problem where the target cannot take what is asked."""
         body, dropped = gemini_request.write_body(call, target)
         return _request(body, target, _ACTION[Operation.GENERATE, call.stream], dropped=dropped)
 
-    def write_count(self, call: Call, target: Target) -> WireRequest:
+    def write_count_call(self, call: Call, target: Target) -> WireRequest:
         """`POST {base}/models/{model}:countTokens`, with all of the request in it."""
         body, dropped = gemini_request.write_body(call, target)
         named = splice(body, {"model": msgspec.json.encode(f"models/{target.model.id}")})
@@ -150,7 +169,7 @@ class Gemini:
 
     def splice(self, body: bytes, envelope: Envelope, target: Target) -> WireRequest:
         """The client's own body; the model goes into the path, and nothing is stored."""
-        keys = top_level(body)
+        keys = envelope.keys
         changes = _unnamed(keys)
         if envelope.operation is Operation.COUNT:
             for name, raw in keys.items():
@@ -195,19 +214,8 @@ def _unnamed(keys: Mapping[str, msgspec.Raw]) -> dict[str, bytes | None]:
 
 
 def _request(body: bytes, target: Target, action: str, *, dropped: tuple[str, ...] = ()) -> WireRequest:
-    provider = target.provider
-    accept = "text/event-stream" if action.endswith("alt=sse") else "application/json"
-    headers = [("content-type", "application/json"), ("accept", accept), *provider.headers]
-    headers += key_header(provider)
-    return WireRequest(
-        method="POST",
-        origin=provider.origin,
-        path=f"{provider.path}/models/{_in_path(target.model.id)}:{action}",
-        headers=tuple(headers),
-        body=body,
-        allow_private=provider.allow_private,
-        dropped=dropped,
-    )
+    path = f"/models/{_in_path(target.model.id)}:{action}"
+    return post(target, path, body, is_stream=action.endswith("alt=sse"), dropped=dropped)
 
 
 def _in_path(model: str) -> str:

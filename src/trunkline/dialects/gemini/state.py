@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from trunkline.core.problem import Problem, invalid
+from trunkline.core.problem import invalid
+from trunkline.dialects.gemini.fields import camel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -63,6 +64,10 @@ class _Tool(msgspec.Struct):
     retrieval: Any = None
 
 
+CLIENT_TOOLS: Final = frozenset({"functionDeclarations", "computerUse"})
+"""Tools that the client runs. Everything else is run by Google."""
+
+_NAMED_TOOLS = msgspec.json.Decoder(list[dict[str, msgspec.Raw]] | dict[str, msgspec.Raw] | None)
 _CONTENTS = msgspec.json.Decoder(list[_Content] | _Content | None)
 _SYSTEM = msgspec.json.Decoder(_Content | str | None)
 _TOOLS = msgspec.json.Decoder(list[_Tool] | _Tool | None)
@@ -103,13 +108,18 @@ def provider_state(keys: Mapping[str, msgspec.Raw]) -> str | None:
     return None
 
 
-def state_problem(path: str) -> Problem:
-    """What a caller hears who names such state."""
-    return invalid(
-        f"`{path}` names something that the provider stores for its account, which callers of this router share: "
-        "send the content itself.",
-        param=path,
-    )
+def provider_tool(keys: Mapping[str, msgspec.Raw]) -> str | None:
+    """The path of a tool that Google runs, such as a search; None where there is none. `keys` are in camel case.
+
+    Raises Problem INVALID_REQUEST where the tools are not objects.
+    """
+    if "tools" not in keys:
+        return None
+    for place, tool in enumerate(_listed(_read(_NAMED_TOOLS, "tools", keys["tools"]))):
+        for name, raw in tool.items():
+            if camel(name) not in CLIENT_TOOLS and bytes(raw) != b"null":
+                return f"tools[{place}].{name[:60]}"
+    return None
 
 
 def _in_tools(raw: msgspec.Raw) -> str | None:

@@ -34,10 +34,10 @@ from trunkline.core.call import (
     ToolResult,
     Url,
 )
+from trunkline.dialects.asked_models import PLANNED
 from trunkline.dialects.dialect import top_level
 from trunkline.dialects.json_fields import JsonFields
 from trunkline.dialects.opaque import unwrap
-from trunkline.dialects.openai_chat.fields import PLANNED, provider_state, provider_tools
 from trunkline.dialects.openai_chat.wire import NAME, Entry, entries, entry_text
 
 if TYPE_CHECKING:
@@ -61,23 +61,19 @@ _SPAN = re.compile(r"tl-([0-9]{1,9})-([0-9]{1,9})", re.ASCII)
 
 
 def span_id(start: int, end: int) -> str:
-    """The id under which a foreign proof of `reasoning[start:end]` goes to the client."""
+    """The id under which a foreign proof of `reasoning[start:end]`, and these words beside it, go to the client."""
     return f"tl-{start}-{end}"
 
 
-def refuse_what_escapes(keys: Mapping[str, msgspec.Raw]) -> None:
-    """Raise the Problem of a field that names a provider's state, or has it run tools."""
-    if name := provider_state(keys):
-        raise JsonFields({}).wrong(name, "names what a provider keeps for its account, which many share: send it whole")
-    if name := provider_tools(keys):
-        raise JsonFields({}).wrong(name, "has the provider run tools, which is not allowed here")
+def is_ours(entry: Entry) -> bool:
+    """Whether this element of `reasoning_details` is ours, not a provider's: a foreign proof, or the words beside it."""
+    is_proof = unwrap(entry_text(entry, "data") or "") is not None
+    return is_proof or _SPAN.fullmatch(entry_text(entry, "id") or "") is not None
 
 
 def read_call(body: bytes) -> Call:
     """The whole request. Raises Problem INVALID_REQUEST naming the field."""
-    keys = top_level(body)
-    refuse_what_escapes(keys)
-    fields = JsonFields(keys)
+    fields = JsonFields(top_level(body))
     fields.drop("model", "store", "usage", "stream_options", *PLANNED)
     for name in ("functions", "function_call"):
         if fields.has(name):
@@ -252,22 +248,20 @@ def _reasoning(fields: JsonFields, calls: set[str]) -> tuple[list[Reasoning], di
     if fields.has("reasoning_details") and not fields.starts_with("reasoning_details", b"["):
         raise fields.wrong("reasoning_details", "must be a list of objects")
     raw = fields.raw("reasoning_details") or b"[]"
-    native: list[Entry] = []
+    told = entries(raw)
+    native = [entry for entry in told if not is_ours(entry)]
+    if not text:
+        text = "".join(entry_text(entry, "text") or entry_text(entry, "summary") or "" for entry in native or told)
     spans: list[tuple[int, int, Opaque]] = []
     proofs: dict[str, Opaque] = {}
-    told = entries(raw)
     for entry in told:
         opaque = unwrap(entry_text(entry, "data") or "")
         id_ = entry_text(entry, "id") or ""
-        if opaque is None:
-            native.append(entry)
-        elif id_ in calls:
+        if opaque is not None and id_ in calls:
             proofs[id_] = opaque
-        else:
+        elif opaque is not None:
             span = _SPAN.fullmatch(id_)
             spans.append((int(span[1]), int(span[2]), opaque) if span else (0, len(text), opaque))
-    if not text and native:
-        text = "".join(entry_text(entry, "text") or entry_text(entry, "summary") or "" for entry in native)
     thoughts = _cut(text, spans)
     if native:
         opaque = Opaque(NAME, raw if len(native) == len(told) else msgspec.json.encode(native))

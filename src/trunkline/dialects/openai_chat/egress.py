@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from trunkline.core.call import Need
 from trunkline.core.problem import Problem, invalid
-from trunkline.dialects.dialect import WireRequest, join, key_header, top_level
+from trunkline.dialects.asked_models import PLANNED
+from trunkline.dialects.dialect import WireRequest, join, post
 from trunkline.dialects.opaque import PREFIX
-from trunkline.dialects.openai_chat.fields import OPENROUTER, PLANNED
+from trunkline.dialects.openai_chat.fields import OPENROUTER
 from trunkline.dialects.openai_chat.messages import without_foreign_proofs
 from trunkline.dialects.openai_chat.reader import Reader, read_whole
 from trunkline.dialects.openai_chat.request import no_temperature, over_limit, write_body
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OpenAIChat", "Reader"]
 
+PATH: Final = "/chat/completions"
 _LIMITS: Final = ("max_tokens", "max_completion_tokens")
 
 
@@ -48,11 +51,12 @@ class OpenAIChat:
     """The egress of every provider that speaks chat completions."""
 
     name = NAME
+    offers = frozenset(Need)
 
     def write_call(self, call: Call, target: Target) -> WireRequest:
         """`POST {base}/chat/completions`. Raises Problem where an explicit value is over the target's limit."""
         body, dropped = write_body(call, target)
-        return _request(body, target, is_stream=call.stream, dropped=dropped)
+        return post(target, PATH, body, is_stream=call.stream, dropped=dropped)
 
     def splice(self, body: bytes, envelope: Envelope, target: Target) -> WireRequest:
         """The client's own body with the target's model, usage asked for in a stream, and nothing stored.
@@ -60,12 +64,14 @@ class OpenAIChat:
         Fields for the planner and those that only OpenRouter knows are taken out; the limit goes under the name
         that the target has for it. Raises Problem where the target cannot take an explicit value.
         """
-        keys = top_level(body)
+        keys = envelope.keys
         quirks = target.provider.quirks
         if "temperature" in keys and not quirks.takes_temperature and bytes(keys["temperature"]) != b"null":
             raise no_temperature(target)
         changes: dict[str, bytes | None] = {"model": msgspec.json.encode(target.model.id)}
         changes |= dict.fromkeys(PLANNED)
+        if quirks.accepts_provider_object and "provider" in keys:
+            changes["provider"] = bytes(keys["provider"])  # the planner has taken its own names out
         changes |= _limit(keys, envelope, target)
         if envelope.stream:
             changes |= _stream_options(keys, asks=quirks.stream_usage)
@@ -81,7 +87,14 @@ class OpenAIChat:
         if PREFIX.encode() in body and (messages := without_foreign_proofs(bytes(keys["messages"]))):
             changes["messages"] = messages
             dropped.append("reasoning.signature")
-        return _request(join(keys, changes), target, is_stream=envelope.stream, dropped=tuple(dropped))
+        return post(
+            target,
+            PATH,
+            join(keys, changes),
+            is_stream=envelope.stream,
+            dropped=tuple(dropped),
+            carried=envelope.headers if quirks.accepts_provider_object else (),
+        )
 
     def read_reply(self, body: bytes, target: Target) -> Reply:
         """A whole answer. Raises Problem for an error inside it and for what is no answer."""
@@ -99,25 +112,6 @@ class OpenAIChat:
         if 200 <= status < 300 and error is None:
             return no_answer(target, status, headers, body)
         return classify(target, status, headers, read_error(error))
-
-
-def _request(body: bytes, target: Target, *, is_stream: bool, dropped: tuple[str, ...]) -> WireRequest:
-    provider = target.provider
-    headers = [
-        ("content-type", "application/json"),
-        ("accept", "text/event-stream" if is_stream else "application/json"),
-        *provider.headers,
-    ]
-    headers += key_header(provider)
-    return WireRequest(
-        method="POST",
-        origin=provider.origin,
-        path=f"{provider.path}/chat/completions",
-        headers=tuple(headers),
-        body=body,
-        allow_private=provider.allow_private,
-        dropped=dropped,
-    )
 
 
 def _limit(keys: Mapping[str, msgspec.Raw], envelope: Envelope, target: Target) -> dict[str, bytes | None]:

@@ -13,9 +13,13 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from trunkline.core.problem import invalid
+from trunkline.dialects.asked_models import PLANNED
+from trunkline.dialects.dialect import may_hold
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from trunkline.core.call import Envelope
 
 
 class Fate(StrEnum):
@@ -30,16 +34,13 @@ class Fate(StrEnum):
     FORCED = "forced"
     """The router sets it, whatever the client said."""
     STATE = "state"
-    """It names what a provider keeps for an account that all tenants share: refused."""
+    """It names what a provider keeps for an account that all tenants share: it needs the scope `provider-state`."""
     TOOLS = "tools"
-    """It has the provider run tools at the account's cost: refused."""
+    """It has the provider run tools at the account's cost: it needs the scope `provider-tools`."""
 
 
 FATES: Final[Mapping[str, Fate]] = {
-    "models": Fate.PLANNED,
-    "fallbacks": Fate.PLANNED,
-    "provider": Fate.PLANNED,
-    "route": Fate.PLANNED,
+    **dict.fromkeys(PLANNED, Fate.PLANNED),
     "transforms": Fate.OPENROUTER,
     "session_id": Fate.OPENROUTER,
     "include_reasoning": Fate.OPENROUTER,
@@ -74,17 +75,9 @@ def fated(fate: Fate) -> frozenset[str]:
     return frozenset(name for name, its in FATES.items() if its is fate)
 
 
-PLANNED: Final = fated(Fate.PLANNED)
 OPENROUTER: Final = fated(Fate.OPENROUTER)
 _STATE = fated(Fate.STATE)
 _TOOLS = fated(Fate.TOOLS)
-
-ONLINE: Final = ":online"
-"""The suffix that adds a web search to a model. OpenRouter's others (`:nitro`, `:floor`, `:exacto`) choose among its
-providers: they are part of the name, and a key that may use a model by name may not use its suffixed names."""
-
-PRESET: Final = "@preset/"
-"""How a model's name calls a prompt that OpenRouter stores."""
 
 _CLIENT_TOOLS: Final = frozenset({None, "function", "custom"})
 """Types of tools that the client runs."""
@@ -107,16 +100,21 @@ _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _TOOL_LIST = msgspec.json.Decoder(list[_Typed] | None)
 
 
-def provider_state(keys: Mapping[str, msgspec.Raw]) -> str | None:
+def provider_state(envelope: Envelope) -> str | None:
     """The first field that names provider-side state; None where none does. Stored files in messages count."""
+    keys = envelope.keys
     for name in keys:
         if name in _STATE and not _is_nothing(keys[name]):
             return name
-    return next(_stored(keys["messages"]), None) if "messages" in keys else None
+    messages = keys.get("messages")
+    if messages is None or not may_hold(messages, b"file_id", b'"audio"'):
+        return None
+    return next(_stored(messages), None)
 
 
-def provider_tools(keys: Mapping[str, msgspec.Raw]) -> str | None:
+def provider_tool(envelope: Envelope) -> str | None:
     """The first field that has the provider run tools; None where none does."""
+    keys = envelope.keys
     for name in keys:
         if name in _TOOLS and not _is_nothing(keys[name]):
             return name

@@ -10,22 +10,31 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from trunkline.core.call import Call, Envelope
+from trunkline.core.call import Call, Envelope, Facts
 from trunkline.core.problem import Problem
 from trunkline.dialects import sse
+from trunkline.dialects.asked_models import read_models, read_preferences
 from trunkline.dialects.dialect import splice, top_level
 from trunkline.dialects.json_fields import JsonFields
-from trunkline.dialects.openai_chat.call import read_call, read_limit, refuse_what_escapes
-from trunkline.dialects.openai_chat.fields import ONLINE, PRESET
+from trunkline.dialects.openai_chat.call import read_call, read_limit
+from trunkline.dialects.openai_chat.facts import facts_of
+from trunkline.dialects.openai_chat.fields import provider_state, provider_tool
 from trunkline.dialects.openai_chat.wire import NAME
 from trunkline.dialects.openai_chat.writer import Writer, write_problem, write_reply
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from trunkline.core.reply import Reply
     from trunkline.dialects.dialect import Opening
     from trunkline.dialects.sse import Frame
 
-MAX_MODEL_CHARACTERS: Final = 256
+ATTRIBUTION: Final[Mapping[str, bool]] = dict.fromkeys(
+    ("http-referer", "x-title", "x-openrouter-title", "x-openrouter-categories"), False
+)
+"""By these headers OpenRouter knows an application; they mean nothing to anybody else.
+Source: https://openrouter.ai/docs/app-attribution (read 2026-11-25)."""
+
 MAX_ANSWERS: Final = 128
 
 
@@ -36,12 +45,13 @@ class OpenAIChatIngress:
     commits_on_reasoning = True
     keep_alive = sse.KEEP_ALIVE
 
+    carries: Mapping[str, bool] = ATTRIBUTION
+
     def peek(self, body: bytes) -> Envelope:
         """The top-level keys that planning needs. Raises Problem INVALID_REQUEST naming the field."""
         keys = top_level(body)
-        refuse_what_escapes(keys)
         fields = JsonFields(keys)
-        model = _model(fields)
+        model, fallbacks = read_models(fields)
         if not fields.starts_with("messages", b"["):
             raise fields.wrong("messages", "must be a list of objects")
         n = fields.integer("n")
@@ -50,10 +60,25 @@ class OpenAIChatIngress:
         fields.text("service_tier")
         return Envelope(
             model=model,
+            fallbacks=fallbacks,
+            preferences=read_preferences(fields),
             stream=fields.flag("stream") or False,
             max_tokens=read_limit(fields),
             wants_usage=_wants_usage(fields),
+            keys=keys,
         )
+
+    def facts(self, envelope: Envelope) -> Facts:
+        """What the request needs."""
+        return facts_of(envelope.keys)
+
+    def provider_state(self, envelope: Envelope) -> str | None:
+        """The path of the first field that names what a provider keeps for its account."""
+        return provider_state(envelope)
+
+    def provider_tool(self, envelope: Envelope) -> str | None:
+        """The path of the first field that has the provider run tools."""
+        return provider_tool(envelope)
 
     def read_call(self, body: bytes) -> Call:
         """The whole request. Raises Problem INVALID_REQUEST naming the field."""
@@ -74,17 +99,6 @@ class OpenAIChatIngress:
     def write_problem(self, problem: Problem, *, as_json: bool = False) -> bytes:
         """The problem as the last event of a stream, without a `[DONE]` after it, or as a JSON body."""
         return write_problem(problem, as_json=as_json)
-
-
-def _model(fields: JsonFields) -> str:
-    model = fields.needed_text("model")
-    if not model.strip() or len(model) > MAX_MODEL_CHARACTERS or not model.isprintable():
-        raise fields.wrong("model", f"must be a name of at most {MAX_MODEL_CHARACTERS} printable characters")
-    if model.endswith(ONLINE):
-        raise fields.wrong("model", f"ends in `{ONLINE}`, which has the provider search the web: not allowed here")
-    if PRESET in model:
-        raise fields.wrong("model", "names a preset, which a provider keeps for its account: send its fields")
-    return model
 
 
 def _wants_usage(fields: JsonFields) -> bool:

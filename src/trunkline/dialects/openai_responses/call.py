@@ -32,6 +32,7 @@ from trunkline.core.call import (
     ToolResult,
     Url,
 )
+from trunkline.dialects.asked_models import PLANNED
 from trunkline.dialects.dialect import top_level
 from trunkline.dialects.json_fields import JsonFields
 from trunkline.dialects.opaque import PREFIX, unwrap
@@ -41,9 +42,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 NAME: Final = "openai_responses"
-
-PLANNER_FIELDS: Final = ("models", "fallbacks", "provider")
-"""OpenRouter's routing: the router's own planner takes them; they never go upstream."""
 
 CALL_PREFIX: Final = PREFIX + "call."
 """A wrapped continuation that belongs to the tool call before it, not to a thought."""
@@ -70,7 +68,7 @@ _CHOICES: Final[Mapping[str, ChoiceMode]] = {
 def read_call(body: bytes) -> Call:
     """The whole request. Raises Problem INVALID_REQUEST naming the field."""
     fields = JsonFields(top_level(body))
-    fields.drop("model", "store", *PLANNER_FIELDS, *STATE_FIELDS)
+    fields.drop("model", "store", *PLANNED, *STATE_FIELDS)
     messages = _messages(fields)
     tools = tuple(_tool(tool) for tool in fields.objects("tools"))
     more: list[tuple[str, bytes]] = []

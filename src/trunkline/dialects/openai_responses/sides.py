@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from trunkline.core.call import Envelope
-from trunkline.core.problem import invalid
+from trunkline.core.call import Envelope, Need
 from trunkline.dialects import sse
-from trunkline.dialects.dialect import WireRequest, key_header, top_level
+from trunkline.dialects.asked_models import read_models, read_preferences
+from trunkline.dialects.dialect import WireRequest, post, top_level
 from trunkline.dialects.json_fields import JsonFields
 from trunkline.dialects.openai_responses.answer import read_failure, read_reply
 from trunkline.dialects.openai_responses.call import NAME, read_call
+from trunkline.dialects.openai_responses.facts import facts_of
 from trunkline.dialects.openai_responses.problem import write_problem
 from trunkline.dialects.openai_responses.reader import Reader
 from trunkline.dialects.openai_responses.request import limited, write_body
@@ -26,13 +27,16 @@ from trunkline.dialects.openai_responses.writer import Writer, write_reply
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from trunkline.core.call import Call
+    from trunkline.core.call import Call, Facts
     from trunkline.core.catalog import Target
     from trunkline.core.problem import Problem
     from trunkline.core.reply import Reply
     from trunkline.dialects.dialect import Opening
     from trunkline.dialects.sse import Frame
-MAX_MODEL_CHARACTERS: Final = 256
+
+PATH: Final = "/responses"
+STATELESS: Final = ("previous_response_id", "background")
+"""What cannot work where no answer is kept, whatever a caller may do."""
 
 
 class Forwarder:
@@ -79,27 +83,38 @@ class OpenAIResponses:
     name = NAME
     commits_on_reasoning = True
     keep_alive = sse.KEEP_ALIVE
+    carries: Mapping[str, bool] = {}
+    offers = frozenset(Need) - {Need.AUDIO}
 
     def peek(self, body: bytes) -> Envelope:
-        """The top-level keys that planning needs. Refuses what names state of the provider's account."""
+        """The top-level keys that planning needs. Raises Problem INVALID_REQUEST naming the field."""
         keys = top_level(body)
-        if (path := provider_state(keys)) is not None:
-            raise invalid(
-                f"`{path}` names something that the provider keeps. Nothing is kept here: send it in `input`.",
-                param=path,
-            )
-        if (path := provider_tool(keys)) is not None:
-            raise invalid(f"`{path}` is a tool that the provider runs: that is not allowed here.", param=path)
         fields = JsonFields(keys)
-        model = fields.needed_text("model")
-        if not model.strip() or len(model) > MAX_MODEL_CHARACTERS or not model.isprintable():
-            raise fields.wrong("model", f"must be 1 to {MAX_MODEL_CHARACTERS} printable characters")
+        for name in STATELESS:
+            if name in keys and bytes(keys[name]) not in {b"null", b"false"}:
+                raise fields.wrong(name, "needs an answer that the provider has kept, and none is: send it in `input`")
+        model, fallbacks = read_models(fields)
         return Envelope(
             model=model,
+            fallbacks=fallbacks,
+            preferences=read_preferences(fields),
             stream=fields.flag("stream") or False,
             max_tokens=fields.integer("max_output_tokens", 1),
             wants_usage=True,
+            keys=keys,
         )
+
+    def facts(self, envelope: Envelope) -> Facts:
+        """What the request needs."""
+        return facts_of(envelope.keys)
+
+    def provider_state(self, envelope: Envelope) -> str | None:
+        """The path of the first field that names what a provider keeps for its account."""
+        return provider_state(envelope.keys)
+
+    def provider_tool(self, envelope: Envelope) -> str | None:
+        """The path of the first field that has the provider run tools."""
+        return provider_tool(envelope.keys)
 
     def read_call(self, body: bytes) -> Call:
         """The whole request. Raises Problem INVALID_REQUEST naming the field."""
@@ -128,14 +143,15 @@ class OpenAIResponses:
     def write_call(self, call: Call, target: Target) -> WireRequest:
         """`POST {base}/responses`. Raises Problem where the target cannot take what is asked for."""
         body, dropped = write_body(call, target)
-        return _request(body, target, is_stream=call.stream, dropped=dropped)
+        return post(target, PATH, body, is_stream=call.stream, dropped=dropped)
 
     def splice(self, body: bytes, envelope: Envelope, target: Target) -> WireRequest:
         """The client's own body for this target. Raises Problem where its limit is over the target's."""
         if envelope.max_tokens is not None:
             limited(envelope.max_tokens, target, "max_output_tokens")
-        data, dropped = spliced(body, target.model.id)
-        return _request(data, target, is_stream=envelope.stream, dropped=dropped)
+        del body
+        data, dropped = spliced(envelope.keys, target.model.id)
+        return post(target, PATH, data, is_stream=envelope.stream, dropped=dropped)
 
     def read_reply(self, body: bytes, target: Target) -> Reply:
         """A whole answer. Raises Problem for an error inside it and for what is no answer."""
@@ -148,22 +164,3 @@ class OpenAIResponses:
     def read_problem(self, target: Target, status: int, headers: Mapping[str, str], body: bytes) -> Problem:
         """What a status that is not 200, or a 200 that is no stream, means."""
         return read_failure(target, status, headers, body)
-
-
-def _request(body: bytes, target: Target, *, is_stream: bool, dropped: tuple[str, ...]) -> WireRequest:
-    provider = target.provider
-    headers = [
-        ("content-type", "application/json"),
-        ("accept", sse.MEDIA_TYPE if is_stream else "application/json"),
-        *provider.headers,
-    ]
-    headers += key_header(provider)
-    return WireRequest(
-        method="POST",
-        origin=provider.origin,
-        path=f"{provider.path}/responses",
-        headers=tuple(headers),
-        body=body,
-        allow_private=provider.allow_private,
-        dropped=dropped,
-    )

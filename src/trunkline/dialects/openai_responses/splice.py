@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from trunkline.dialects.dialect import join, top_level
+from trunkline.dialects.asked_models import PLANNED
+from trunkline.dialects.dialect import join
 from trunkline.dialects.opaque import PREFIX
-from trunkline.dialects.openai_responses.call import ENCRYPTED, PLANNER_FIELDS
+from trunkline.dialects.openai_responses.call import ENCRYPTED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +35,7 @@ _INCLUDE = msgspec.json.Decoder(list[str] | None)
 _ABSENT: Final = frozenset({b"", b"null", b"[]"})
 
 
-def spliced(body: bytes, model: str) -> tuple[bytes, tuple[str, ...]]:
+def spliced(keys: Mapping[str, msgspec.Raw], model: str) -> tuple[bytes, tuple[str, ...]]:
     """The body for this model, and the names of what had to be left out. Everything else is the bytes that came.
 
     `store` is forced to false; what only the router's planner reads is taken out. As the provider then keeps no
@@ -42,9 +43,8 @@ def spliced(body: bytes, model: str) -> tuple[bytes, tuple[str, ...]]:
     provider would have to look up (an id without content), or that are another provider's. Raises Problem
     INVALID_REQUEST as `top_level` does.
     """
-    keys = top_level(body)
     changes: dict[str, bytes | None] = {"model": msgspec.json.encode(model), "store": b"false"}
-    changes.update(dict.fromkeys(PLANNER_FIELDS))
+    changes.update(dict.fromkeys(PLANNED))
     if (include := _include(keys)) is not None:
         changes["include"] = include
     thoughtless, dropped = _without_thoughts(keys.get("input"))

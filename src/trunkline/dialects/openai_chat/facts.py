@@ -1,0 +1,66 @@
+"""What a chat completion needs of a model: one scan that skips what it does not know.
+
+Source: https://platform.openai.com/docs/api-reference/chat/create (read 2026-11-25).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from trunkline.core.call import LAST_TEXT_CHARACTERS, Facts, Need
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class _Part(msgspec.Struct):
+    type: str | None = None
+    text: str | None = None
+
+
+class _Message(msgspec.Struct):
+    role: str | None = None
+    content: str | list[_Part] | None = None
+
+
+class _Form(msgspec.Struct):
+    type: str | None = None
+
+
+_MESSAGES = msgspec.json.Decoder(list[_Message])
+_FORM = msgspec.json.Decoder(_Form | None)
+_NOTHING: Final = frozenset({b"null", b"[]"})
+
+_NEEDS: Final[Mapping[str | None, Need]] = {
+    "image_url": Need.IMAGES,
+    "file": Need.FILES,
+    "input_audio": Need.AUDIO,
+}
+
+
+def facts_of(keys: Mapping[str, msgspec.Raw]) -> Facts:
+    """The facts; what cannot be read tells none, and its reader says what is wrong with it."""
+    needs: set[Need] = set()
+    if bytes(keys.get("tools", b"null")) not in _NOTHING:
+        needs.add(Need.TOOLS)
+    try:
+        form = _FORM.decode(keys.get("response_format", b"null"))
+        messages = _MESSAGES.decode(keys.get("messages", b"[]"))
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return Facts(needs=frozenset(needs))
+    if form is not None and form.type == "json_schema":
+        needs.add(Need.SCHEMA)
+    size, last = 0, ""
+    for message in messages:
+        content = message.content
+        if isinstance(content, list):
+            needs.update(_NEEDS[part.type] for part in content if part.type in _NEEDS)
+            content = "".join([part.text for part in content if part.text])
+        if not content:
+            continue
+        size += len(content.encode(errors="replace"))
+        if message.role == "user":
+            last = content
+    return Facts(messages=len(messages), needs=frozenset(needs), text_bytes=size, last_text=last[:LAST_TEXT_CHARACTERS])
