@@ -247,6 +247,12 @@ CALLED: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.parametrize("word", [UNPROVEN, b64encode(UNPROVEN.encode()).decode()])
+def test_the_word_for_no_proof_is_none_in_either_form(word: str) -> None:
+    part = {"functionCall": {"name": "g", "id": "1"}, "thoughtSignature": word}
+    assert parts(part, role="model") == (ToolCall("1", "g", "{}"),)
+
+
 def test_a_thought_that_a_client_gathered_from_a_stream_is_one_again() -> None:
     pieces = ({"text": "H", "thought": True}, {"text": "m", "thought": True})
     proof = {"text": "", "thought": True, "thoughtSignature": SIGNATURE}
@@ -276,7 +282,7 @@ def test_calls_without_ids_get_some_and_results_find_theirs_by_name_and_order() 
         Message(Role.TOOL, (ToolResult("own", (Text("no"),), name="f", is_error=True),)),
         Message(
             Role.TOOL,
-            (ToolResult("call_1", (Text('{"t":1}'),), name="g", extras=Extras("gemini", (("response", b'{"t":1}'),))),),
+            (ToolResult("call_1", (Text('{"t":1}'),), name="g"),),
         ),
         Message(Role.USER, (Text("And?"),)),
     ]

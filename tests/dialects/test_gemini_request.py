@@ -256,6 +256,25 @@ def test_results_that_follow_each_other_are_one_turn_and_find_the_names_of_their
     assert [part["functionCall"]["id"] for part in calls_made["parts"]] == ["1", "2"]
 
 
+@pytest.mark.parametrize(
+    ("words", "response"),
+    [
+        ('{"celsius": 18, "sky": {"rain": true}}', {"celsius": 18, "sky": {"rain": True}}),
+        ('{"output": "18"}', {"output": '{"output": "18"}'}),  # the words would be lost: Google's key for plain ones
+        ("[18]", {"output": "[18]"}),
+        ("{18", {"output": "{18"}),
+    ],
+)
+def test_a_result_that_is_a_json_object_goes_out_as_one(words: str, response: dict[str, Any]) -> None:
+    result = ToolResult("1", (Text(words),), name="f")
+    call = Call(messages=(*HELLO, Message(Role.TOOL, (result,))))
+    sent = Gemini().write_call(call, target()).body
+    (part,) = msgspec.json.decode(sent)["contents"][1]["parts"]
+    assert part["functionResponse"]["response"] == response
+    (again,) = GeminiIngress().read_call(sent).messages[1].parts
+    assert again == result
+
+
 def test_the_first_call_of_a_turn_never_goes_without_a_proof() -> None:
     _, calls_made, _ = body(Call(messages=CONVERSATION))["contents"]
     assert [part.get("thoughtSignature") for part in calls_made["parts"]] == [UNPROVEN, None]

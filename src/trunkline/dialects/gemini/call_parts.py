@@ -96,10 +96,9 @@ class Parts:
         if call_id is None:
             raise result.wrong("name", "answers no function call before it: give its id, or the name of the function")
         raw = result.raw_object("response") or b"{}"
-        text, is_error = _said(raw)
-        more: tuple[tuple[str, bytes], ...] = ()
+        text, is_error = said(raw)
         if text is None:
-            text, more = raw.decode(), (("response", raw),)
+            text = raw.decode()
         parts: list[Text | Image | Document] = [Text(text)] if text else []
         for piece in result.items("parts"):
             one = _inline(piece) if piece.has("inlineData") else _file(piece)
@@ -107,10 +106,7 @@ class Parts:
                 raise piece.wrong("inlineData", "cannot be sound in a function's response")
             parts.append(one)
         extras = _both(fields, result, "functionResponse")
-        joined = (extras.fields if extras else ()) + more
-        return ToolResult(
-            call_id, tuple(parts), name=name, is_error=is_error, extras=Extras(NAME, joined) if joined else None
-        )
+        return ToolResult(call_id, tuple(parts), name=name, is_error=is_error, extras=extras)
 
     def _answered(self, call_id: str | None, name: str | None) -> str | None:
         """The call that this result answers: the one it names, else the first of its name that waits."""
@@ -199,14 +195,14 @@ def _with(extras: Extras | None, name: str, value: str) -> Extras:
     return Extras(NAME, (*(extras.fields if extras else ()), (name, msgspec.json.encode(value))))
 
 
-def _said(raw: bytes) -> tuple[str | None, bool]:
+def said(raw: bytes) -> tuple[str | None, bool]:
     """The words of `{"output": "..."}` or `{"error": "..."}`, and whether it is an error; None for anything else."""
     try:
-        said = msgspec.json.decode(raw, type=dict[str, str])
+        words = msgspec.json.decode(raw, type=dict[str, str])
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return None, False
-    if set(said) == {OUTPUT}:
-        return said[OUTPUT], False
-    if set(said) == {ERROR}:
-        return said[ERROR], True
+    if set(words) == {OUTPUT}:
+        return words[OUTPUT], False
+    if set(words) == {ERROR}:
+        return words[ERROR], True
     return None, False

@@ -37,7 +37,7 @@ def media_type_of(url: str) -> str | None:
 
 
 def standard_base64(data: str) -> str:
-    """Base64 in its standard letters. Google takes both alphabets, its own SDK sends the one for URLs, others refuse it.
+    """Base64 in its standard letters. Google takes both alphabets, its own SDK sends that of URLs, others refuse it.
 
     Sources: https://protobuf.dev/programming-guides/json/ (`bytes`), google-genai 3.4.0 on the wire (seen 2026-11-25).
     """

@@ -9,7 +9,7 @@ Source: https://ai.google.dev/gemini-api/docs/thought-signatures.
 from __future__ import annotations
 
 import binascii
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import b64encode, urlsafe_b64decode, urlsafe_b64encode
 from typing import Final
 
 import msgspec
@@ -21,6 +21,9 @@ NAME: Final = "gemini"
 
 UNPROVEN: Final = "skip_thought_signature_validator"
 """What Google documents for a function call that comes from elsewhere, where a proof would be demanded."""
+
+_UNPROVEN: Final = frozenset({UNPROVEN, b64encode(UNPROVEN.encode()).decode()})
+"""The same as a client says it, whose SDK takes every proof for bytes and sends their base64."""
 
 OWN_PARTS: Final = ("executableCode", "codeExecutionResult", "toolCall", "toolResponse", "inlineData")
 """Parts of an answer that the hub has no word for."""
@@ -38,7 +41,7 @@ _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 def read_signature(signature: str | None) -> Opaque | None:
     """The continuation in a `thoughtSignature`: Google's own, or another dialect's that we put there."""
-    if not signature or signature == UNPROVEN:
+    if not signature or signature in _UNPROVEN:
         return None
     if signature.startswith(_MARK):
         coded = signature.replace("+", "-").replace("/", "_").rstrip("=")

@@ -23,7 +23,7 @@ from trunkline.core.call import (
     Url,
 )
 from trunkline.core.problem import invalid
-from trunkline.dialects.gemini.call_parts import ERROR, OUTPUT
+from trunkline.dialects.gemini.call_parts import ERROR, OUTPUT, said
 from trunkline.dialects.gemini.media import audio_media_type, media_type_of
 from trunkline.dialects.gemini.part import NAME, UNPROVEN, is_object, signature_of, whole_part
 from trunkline.dialects.gemini.state import is_stored
@@ -114,11 +114,10 @@ class PartWriter:
                 words.append(inner.text)
             else:
                 media.append(self._media(inner))
-        said = msgspec.json.encode({ERROR if part.is_error else OUTPUT: "\n".join(words)})
         response: dict[str, object] = {
             "id": part.call_id,
             "name": name,
-            "response": left.pop("response", msgspec.Raw(said)),
+            "response": _response("\n".join(words), is_error=part.is_error),
         }
         if media:
             response["parts"] = media
@@ -149,6 +148,13 @@ def own_fields(extras: Extras | None, kind: str, dropped: list[str]) -> dict[str
         dropped += [f"{kind}.{name}" for name, _ in extras.fields]
         return {}
     return {name: msgspec.Raw(raw) for name, raw in extras.fields}
+
+
+def _response(words: str, *, is_error: bool) -> object:
+    """What a tool gave as the object that Google wants: a JSON object as it is, words under the documented key."""
+    if not is_error and is_object(words) and said(words.encode()) == (None, False):
+        return msgspec.Raw(words.encode())
+    return {ERROR if is_error else OUTPUT: words}
 
 
 def _within(left: dict[str, object], name: str) -> dict[str, object]:

@@ -54,9 +54,14 @@ _EMPTY: Final = b'{"text":""}'
 
 
 class Telling:
-    """What becomes of events as parts and as the words of an ending. Owns the call that is being gathered."""
+    """What becomes of events as parts and as the words of an ending. Owns the call that is being gathered.
 
-    def __init__(self, opening: Opening) -> None:
+    `is_whole`: a thought is gathered, too, and has its proof on its own part, where every client looks for it.
+    """
+
+    def __init__(self, opening: Opening, *, is_whole: bool = False) -> None:
+        self._is_whole = is_whole
+        self._thought = ""
         self._id = opening.id
         self._model = opening.model
         self._open: Start | None = None
@@ -106,6 +111,9 @@ class Telling:
 
     def _delta(self, text: str) -> bytes | None:
         kind = self._open.kind if self._open is not None else BlockKind.TEXT
+        if kind is BlockKind.REASONING and self._is_whole:
+            self._thought += text
+            return None
         if kind is not BlockKind.TOOL_CALL:
             said = msgspec.json.encode(text)
             return b'{"text":%b,"thought":true}' % said if kind is BlockKind.REASONING else b'{"text":%b}' % said
@@ -124,16 +132,14 @@ class Telling:
         start, self._open = self._open, None
         if start is not None and start.kind is BlockKind.TOOL_CALL:
             return self._call(start, opaque)
-        if opaque is None:
-            return None
-        if (whole := whole_part(opaque)) is not None:
-            return whole
-        signature = carried_signature(opaque)
-        if signature is None:
-            return None
+        thought, self._thought = self._thought, ""
         is_thought = start is not None and start.kind is BlockKind.REASONING
-        fields: dict[str, object] = {"text": "", "thought": True} if is_thought else {"text": ""}
-        return msgspec.json.encode({**fields, "thoughtSignature": signature})
+        fields: dict[str, object] = {"text": thought, "thought": True} if is_thought else {"text": ""}
+        if opaque is not None and (whole := whole_part(opaque)) is not None:
+            return msgspec.json.encode(fields) + b"," + whole if thought else whole
+        if opaque is not None and (signature := carried_signature(opaque)) is not None:
+            return msgspec.json.encode({**fields, "thoughtSignature": signature})
+        return msgspec.json.encode(fields) if thought else None
 
     def _call(self, start: Start, opaque: Opaque | None) -> bytes | None:
         arguments = "".join(self._arguments)
@@ -208,7 +214,7 @@ class Forwarder:
 
 def write_reply(reply: Reply, opening: Opening) -> bytes:
     """A whole answer as one GenerateContentResponse."""
-    telling = Telling(opening)
+    telling = Telling(opening, is_whole=True)
     told = [telling.part(event) for event in unfold(reply)]
     parts = [part for part in told if part is not None]
     finish = telling.finish(reply.finish) + b"," if reply.finish is not None else b""
