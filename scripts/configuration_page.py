@@ -98,7 +98,7 @@ def page() -> str:
     rows += "| `TRUNKLINE_CONFIG` | The configuration file. | `trunkline.toml` |\n"
     providers = "".join(
         f"| {row.label} (`{name}`) | "
-        + ", ".join(f"`{v}`" for v in (row.key, row.base_url_variable, row.model_variable) if v)
+        + ", ".join(f"`{v}`" for v in row.variables)
         + f" | {f'`{row.default_model}`' if row.default_model else ''} | <{row.source}> |\n"
         for name, row in presets().items()
     )
@@ -119,7 +119,7 @@ def page() -> str:
 def unnamed_in_example() -> list[str]:
     """The variables that .env.example forgot."""
     example = EXAMPLE.read_text(encoding="utf-8")
-    names = [v.name for v in VARIABLES] + [row.key or row.base_url_variable or "" for row in presets().values()]
+    names = [v.name for v in VARIABLES] + [row.variables[0] for row in presets().values()]
     return [name for name in names if f"{name}=" not in example]
 
 

@@ -40,7 +40,7 @@ def test_only_providers_with_a_key_are_on_in_the_order_of_the_presets(desk: Desk
 
 
 def test_every_preset_is_a_whole_row_once_its_key_or_its_address_is_there(desk: Desk) -> None:
-    given = {row.key: "k" for row in presets().values() if row.key}
+    given = {name: "k" for row in presets().values() for name in row.key_variables}
     given |= {row.base_url_variable: "http://127.0.0.1:9" for row in presets().values() if row.base_url_variable}
     settings = desk.load(**given)
     assert list(named(settings)) == list(presets())

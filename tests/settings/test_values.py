@@ -131,7 +131,7 @@ def test_every_variable_is_told_once_and_parses_the_default_that_it_shows() -> N
 def test_no_variable_belongs_to_two_rows() -> None:
     own = {variable.name for variable in VARIABLES}
     taken = [
-        name for row in presets().values() for name in (row.key, row.base_url_variable, row.model_variable) if name
+        name for row in presets().values() for name in row.variables
     ]
     assert len(taken) == len(set(taken))
     assert own.isdisjoint(taken)

@@ -127,6 +127,8 @@ class ThinkingForm(StrEnum):
     """By a limit in tokens; a word would be refused."""
     EFFORT = "effort"
     """By a word, or left to the model; a limit in tokens would be refused."""
+    NEVER = "never"
+    """It does not think: whoever asks it to is refused."""
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from trunkline.core.catalog import Auth
 from trunkline.core.problem import Kind, Problem
 from trunkline.dialects.dialect import WireRequest, key_header
 from trunkline.dialects.upstream_error import parse_error_body
@@ -37,7 +38,7 @@ _PROXY: Final = " A proxy is set in the environment, but Trunkline connects dire
 
 def no_provider(reading: Reading, *, local_is_available: bool) -> Finding:
     """No provider is on: whether that may be meant, or nothing can answer."""
-    if reading.knows(*(row.key for row in presets().values() if row.key)) is None:
+    if reading.knows(*(name for row in presets().values() for name in row.key_variables)) is None:
         return settings_first("provider")
     fix = "Set OPENROUTER_API_KEY (https://openrouter.ai/keys) in .env or the environment"
     if local_is_available:
@@ -48,7 +49,10 @@ def no_provider(reading: Reading, *, local_is_available: bool) -> Finding:
 
 
 async def check_provider(provider: Provider, client: Client, *, has_proxy: bool, answer_s: float = ANSWER_S) -> Finding:
-    """One real call with the provider's key, to a path that costs nothing."""
+    """One real call with the provider's key, to a path that costs nothing; without one, its credentials alone."""
+    if not provider.probe and provider.auth is Auth.KEY:
+        says = f"{provider.label} has no call that costs nothing, so the key was not tried."
+        return skipped(_check_of(provider), says)
     headers = [("accept", "application/json"), *provider.headers]
     headers += key_header(provider)
     request = WireRequest(
@@ -59,6 +63,10 @@ async def check_provider(provider: Provider, client: Client, *, has_proxy: bool,
         allow_private=provider.allow_private,
     )
     try:
+        if not provider.probe:
+            await client.authenticated(request, asyncio.get_running_loop().time() + answer_s)
+            says = f"The credentials for {provider.label} are there; it has no call that costs nothing to try them."
+            return ok(_check_of(provider), says)
         status, answered, body = await ask(client, request, provider.timeouts, answer_s)
     except TimeoutError:
         says = f"{provider.label} ({provider.origin.authority}) gave no whole answer within {answer_s:g} s."
@@ -85,6 +93,9 @@ def _unreached(provider: Provider, problem: Problem, *, has_proxy: bool) -> Find
     address = _address_of(provider)
     proxy = _PROXY if has_proxy else ""
     match problem.kind, problem.__cause__:
+        case Kind.KEY_REFUSED, _:
+            says, _, fix = problem.message.partition(". ")
+            return failed(_check_of(provider), f"{says}.", fix)
         case Kind.INVALID_REQUEST, _:
             fix = f"Check the key and the headers of the provider {provider.name} for stray characters."
         case Kind.UPSTREAM_INVALID, _:
@@ -145,11 +156,15 @@ def _not_here(provider: Provider, status: int) -> Finding:
 
 def _refused(provider: Provider, status: int) -> Finding:
     check, row = _check_of(provider), _row_of(provider)
+    if provider.auth is not Auth.KEY:
+        says = f"{provider.label} refused the credentials (status {status})."
+        return failed(check, says, "Check which account they are of, and that it may use these models there.")
     if provider.credential is None:
         says = f"{provider.label} wants a key, and none is configured."
         return failed(check, says, f"Set api_key under [providers.{provider.name}] in trunkline.toml.")
     page = f" ({row.source} leads there)" if row.source else ""
-    fix = f"Make a new key at the provider's page{page} and put it into {row.key or 'its variable'}."
+    variables = " or ".join(row.key_variables) or "its variable"
+    fix = f"Make a new key at the provider's page{page} and put it into {variables}."
     return failed(check, f"{provider.label} refused the key (status {status}).", fix)
 
 
@@ -166,6 +181,8 @@ class _KeyInfo(msgspec.Struct):
 def _accepted(provider: Provider, body: bytes) -> Finding:
     """The key is good; where the answer tells how much is left, say so."""
     check, label = _check_of(provider), provider.label
+    if provider.auth is not Auth.KEY:
+        return ok(check, f"{label} accepted the credentials.")
     if provider.credential is None:
         return ok(check, f"{label} answers; it needs no key.")
     try:

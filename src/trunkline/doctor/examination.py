@@ -15,8 +15,9 @@ import msgspec
 from trunkline.doctor.answers import check_local_model, check_provider, no_provider
 from trunkline.doctor.finding import Finding, failed
 from trunkline.doctor.place import check_descriptors, check_frontend, check_history, check_page, check_port
-from trunkline.doctor.sources import check_env_file, read_settings
+from trunkline.doctor.sources import check_env_file, holds_secret, read_settings
 from trunkline.upstream.address import system_resolve
+from trunkline.upstream.auth import authenticators
 from trunkline.upstream.client import Client
 from trunkline.upstream.local import is_available
 
@@ -53,7 +54,7 @@ async def examine(
     reading = read_settings(environment, directory, flags or {}, config)
     providers = reading.settings.providers if reading.settings else ()
     has_proxy = any(environment.get(name) for name in PROXIES)
-    client = Client(resolve=resolve)
+    client = Client(resolve=resolve, authenticators=authenticators(providers))
     checks: list[tuple[str, Awaitable[Finding]]] = [
         *((f"provider {one.name}", check_provider(one, client, has_proxy=has_proxy)) for one in providers),
         ("local model", check_local_model(reading)),
@@ -111,6 +112,7 @@ def conceal(findings: Sequence[Finding], settings: Settings | None) -> list[Find
 
 def _secrets(settings: Settings) -> Iterator[str]:
     known = [settings.server.admin_secret, *(provider.credential for provider in settings.providers)]
+    known += [value for one in settings.providers for name, value in one.auth_values if holds_secret(name)]
     words = [secret.reveal() for secret in known if secret is not None]
     for url in (settings.chat_database_url, settings.database_url):
         if url is not None and (password := _PASSWORD.search(url.reveal())) is not None:

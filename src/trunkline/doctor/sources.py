@@ -72,10 +72,10 @@ def _blamed(mistakes: Sequence[str]) -> frozenset[str]:
     """The variables that the mistakes begin with."""
     rows = presets().values()
     names = {variable.name for variable in VARIABLES}
-    names |= {name for row in rows for name in (row.key, row.base_url_variable, row.model_variable) if name}
+    names |= {name for row in rows for name in row.variables}
     wrong = names & {mistake.partition(" ")[0] for mistake in mistakes}
     # Where an address is wrong its key is left out too: it must not be sent to another one.
-    return frozenset(wrong | {row.key for row in rows if row.key and row.base_url_variable in wrong})
+    return frozenset(wrong.union(*(row.key_variables for row in rows if row.base_url_variable in wrong)))
 
 
 def _legible(sentence: str) -> str:
@@ -115,16 +115,20 @@ def _judge_env_file(check: str, mode: int, text: str) -> list[Finding]:
     for line in [binding.original.line for binding in bindings if binding.error][:MAX_LINES]:
         says = f"Line {line} of .env is not NAME=value, so it is not read."
         found.append(warning(check, says, "Correct the line, or take it out."))
-    secrets = sorted({one.key for one in bindings if one.key and _holds_secret(one.key, one.value)})
+    secrets = sorted({one.key for one in bindings if one.key and _is_secret(one.key, one.value)})
     if secrets and mode & stat.S_IROTH:
         says = f"Every user of this machine may read .env, which holds {', '.join(secrets)}."
         found.append(warning(check, says, "chmod 600 .env"))
     return found
 
 
-def _holds_secret(name: str, value: str | None) -> bool:
+def _is_secret(name: str, value: str | None) -> bool:
     value = (value or "").strip()
     if not value or value.lower() in PLACEHOLDERS or value.startswith("sqlite:"):
         return False
-    is_secret = any(variable.name == name and variable.is_secret for variable in VARIABLES)
-    return is_secret or _SECRET_NAME.search(name) is not None
+    return any(variable.name == name and variable.is_secret for variable in VARIABLES) or holds_secret(name)
+
+
+def holds_secret(name: str) -> bool:
+    """Whether a variable of this name is one for a secret."""
+    return _SECRET_NAME.search(name) is not None

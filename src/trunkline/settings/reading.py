@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import ipaddress
 import math
 import tomllib
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from dotenv import dotenv_values
 
 from trunkline.core.caller import Secret
-from trunkline.core.catalog import Origin, Provider, Quirks, Timeouts, split_base_url
+from trunkline.core.catalog import Timeouts
+from trunkline.settings.provider_rows import RowReader
 from trunkline.settings.values import ProviderRow, Server, Settings
 from trunkline.settings.variables import ADMIN_SECRET, MIN_SECRET, PLACEHOLDERS, VARIABLES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-DIALECTS: Final = frozenset({"anthropic_messages", "gemini", "openai_chat", "openai_responses"})
+    from trunkline.core.catalog import Provider
 
 
 class SettingsError(Exception):
@@ -224,93 +224,14 @@ class _Reading:
                 self.mistakes.append(f"trunkline.toml: {where}.preset must be one of {', '.join(rows)}.")
             base = rows.get(preset or name, ProviderRow())
             named[name] = msgspec.structs.replace(base, **fields)
-        providers: list[Provider] = []
-        for name, row in {**rows, **named}.items():
-            made = self._provider(name, row, frontend_url, timeouts, is_written=name in named)
-            if made is not None:
-                providers.append(made)
+        reader = RowReader(self._value, self.mistakes, self._warn, frontend_url, timeouts)
+        made = (reader.provider(name, row, is_written=name in named) for name, row in {**rows, **named}.items())
+        providers = [provider for provider in made if provider is not None]
+        self._chosen_model = reader.chosen_model
         # What the operator wrote comes first, in the order of the file.
         order = {name: position for position, name in enumerate(named)}
         providers.sort(key=lambda provider: order.get(provider.name, len(order)))
         return tuple(providers)
-
-    def _provider(
-        self, name: str, row: ProviderRow, frontend_url: str, timeouts: Timeouts, *, is_written: bool
-    ) -> Provider | None:
-        where = f"trunkline.toml: providers.{name}"
-        key, needs_key = self._credential(row, where)
-        given_url = self._value(row.base_url_variable) if row.base_url_variable else None
-        if not is_written and key is None and (needs_key or given_url is None):
-            return None
-        if is_written and needs_key and key is None:
-            self.mistakes.append(f"{where} has no key: set {_key_variable(row)}.")
-        base_url, asked = (given_url, row.base_url_variable) if given_url else (row.base_url, f"{where}.base_url")
-        if base_url is None:
-            there = (
-                f"{_key_variable(row)} is set: set {row.base_url_variable} as well." if row.base_url_variable else ""
-            )
-            self.mistakes.append(there or f"{where} has no base_url.")
-            return None
-        if row.dialect not in DIALECTS:
-            self.mistakes.append(f"{where}.dialect must be one of {', '.join(sorted(DIALECTS))}.")
-            return None
-        try:
-            origin, path = split_base_url(base_url)
-        except ValueError as error:
-            self.mistakes.append(f"{asked} {error}.")
-            return None
-        if given_url and not path:
-            path = (row.path or "").rstrip("/")
-        default_model = row.default_model
-        if row.model_variable and (value := self._value(row.model_variable)):
-            default_model = value
-            self._chosen_model = self._chosen_model or f"{name}/{value}"
-        return Provider(
-            name=name,
-            label=row.label or name,
-            dialect=row.dialect,
-            origin=origin,
-            path=path,
-            credential=key,
-            key_header=row.key_header,
-            headers=tuple(
-                (header, value.replace("{frontend_url}", frontend_url)) for header, value in (row.headers or {}).items()
-            ),
-            quirks=row.quirks or Quirks(),
-            default_model=default_model,
-            probe=row.probe or "/models",
-            models=row.models or (),
-            allow_private=row.allow_private if row.allow_private is not None else _is_written_private(origin),
-            timeouts=msgspec.structs.replace(timeouts, **(row.timeouts or {})),
-        )
-
-    def _credential(self, row: ProviderRow, where: str) -> tuple[Secret | None, bool]:
-        """The provider's key, and whether it needs one."""
-        if row.api_key is not None and not row.api_key.startswith("env:"):
-            self.mistakes.append(f"{where}.api_key must be env:NAME: secrets do not belong into the file.")
-            return None, False
-        variable = _key_variable(row)
-        if variable is None:
-            return None, False
-        value = self._value(variable)
-        if value is not None and not all("!" <= character <= "~" for character in value):
-            self.mistakes.append(f"{variable} must hold only ASCII characters and no spaces.")
-            return None, False
-        return (Secret(value) if value else None), True
-
-
-def _key_variable(row: ProviderRow) -> str | None:
-    return row.key if row.api_key is None else row.api_key.removeprefix("env:")
-
-
-def _is_written_private(origin: Origin) -> bool:
-    """Whether the operator wrote a loopback or private address, or localhost: then it is meant."""
-    if origin.host == "localhost":
-        return True
-    try:
-        return not ipaddress.ip_address(origin.host).is_global
-    except ValueError:
-        return False
 
 
 def _home(variable: str, fallback: str, values: Mapping[str, str]) -> Path:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from trunkline.core.caller import Secret
-from trunkline.core.catalog import LOOPBACK_NAMES, Catalog, Model, Origin, Provider, Quirks, Timeouts
+from trunkline.core.catalog import LOOPBACK_NAMES, Auth, Catalog, Model, Origin, Provider, Quirks, Timeouts
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -47,7 +47,11 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class ProviderRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A provider as it is written in a preset or in `[providers.NAME]`. None: not said here.
 
-    `path` is added to an address that `base_url_variable` gives without one.
+    `keys` are the usual names of its key's variable: the first one that is set counts. `needs_key` False: it has no
+    key, or need not. `switch` are variables that say 1 to have it on with what the machine is signed in with.
+    `path` is added to an address that `base_url_variable` gives without one. `fill` names what fills the blanks of
+    `base_url` and `auth_scope`: `env:NAME` or a plain value, the first that is there; `base_url_at` has another
+    address where a blank has that value. `auth_variables` are those that its way to authenticate reads.
     """
 
     preset: str | None = None
@@ -55,19 +59,55 @@ class ProviderRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     dialect: str | None = None
     base_url: str | None = None
     base_url_variable: str | None = None
+    base_url_at: dict[str, str] | None = None
+    fill: dict[str, tuple[str, ...]] | None = None
     path: str | None = None
-    key: str | None = None
+    keys: tuple[str, ...] | None = None
+    needs_key: bool | None = None
+    switch: tuple[str, ...] | None = None
     api_key: str | None = None
     default_model: str | None = None
     model_variable: str | None = None
     key_header: str | None = None
+    auth: Auth | None = None
+    auth_scope: str | None = None
+    auth_variables: tuple[str, ...] | None = None
     probe: str | None = None
     headers: dict[str, str] | None = None
     quirks: Quirks | None = None
     models: tuple[Model, ...] | None = None
+    families: tuple[Model, ...] | None = None
     timeouts: dict[str, float] | None = None
     allow_private: bool | None = None
     source: str | None = None
+
+    @property
+    def key_variables(self) -> tuple[str, ...]:
+        """Where its key may be, in the order in which they count."""
+        return (self.keys or ()) if self.api_key is None else (self.api_key.removeprefix("env:"),)
+
+    @property
+    def wants_key(self) -> bool:
+        """Whether it is of no use without a key of its own."""
+        has_other_way = self.auth is not None and self.auth is not Auth.KEY
+        return bool(self.key_variables) and self.needs_key is not False and not has_other_way
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Every variable that this row reads, those that switch it on first."""
+        blanks = tuple(
+            source.removeprefix(ENV)
+            for sources in (self.fill or {}).values()
+            for source in sources
+            if source.startswith(ENV)
+        )
+        addresses = tuple(name for name in (self.base_url_variable, self.model_variable) if name)
+        named = (*self.key_variables, *(self.switch or ()), *addresses, *blanks, *(self.auth_variables or ()))
+        return tuple(dict.fromkeys(named))
+
+
+ENV: Final = "env:"
+"""How a row says that a value is in the environment."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):

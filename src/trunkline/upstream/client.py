@@ -8,6 +8,8 @@ import ssl
 import warnings
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from trunkline.core.problem import Kind, Problem, Retry, Source
 from trunkline.upstream.address import find_addresses, system_resolve
 from trunkline.upstream.connection import INBOX_BYTES, Connection
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from trunkline.core.catalog import Origin, Timeouts
     from trunkline.dialects.dialect import WireRequest
     from trunkline.upstream.address import Resolve
+    from trunkline.upstream.auth import Authenticator
 
 __all__ = ["Client", "ClientLimits", "WireStream"]
 
@@ -91,8 +94,9 @@ class Client:
     """Sends requests over kept connections, one pool for each origin. Owns all its connections.
 
     `ssl_context` replaces the system's trust; it must verify, and gets its ALPN here. `resolve` replaces the
-    system's resolver. No proxy of the environment is used, no redirect followed, no request sent twice but for one
-    case: a kept connection that turns out to have been closed before is replaced once by a new one.
+    system's resolver. `authenticators` sign what goes out for an account, by its name. No proxy of the environment is
+    used, no redirect followed, no request sent twice but for one case: a kept connection that turns out to have been
+    closed before is replaced once by a new one.
     """
 
     def __init__(
@@ -101,6 +105,7 @@ class Client:
         limits: ClientLimits | None = None,
         ssl_context: ssl.SSLContext | None = None,
         resolve: Resolve = system_resolve,
+        authenticators: Mapping[str, Authenticator] | None = None,
     ) -> None:
         if ssl_context is not None and not (
             ssl_context.check_hostname and ssl_context.verify_mode is ssl.CERT_REQUIRED
@@ -109,6 +114,7 @@ class Client:
         self._limits = limits or ClientLimits()
         self._ssl_context = ssl_context and _http_only(ssl_context)
         self._resolve = resolve
+        self._authenticators = authenticators or {}
         self._pools: dict[tuple[Origin, bool], Pool] = {}
         self._connections: set[Connection] = set()
         self._inbox = memoryview(bytearray(INBOX_BYTES))
@@ -130,13 +136,16 @@ class Client:
         `deadline` is in the loop's time and covers all of it: TimeoutError when it passes. Connecting and waiting
         for a connection have timers of their own, `connect_s` and `pool_wait_s`: Problem TIMED_OUT. Other
         Problems: UNREACHABLE (name, address, connection, TLS, closed before an answer), UPSTREAM_INVALID (not
-        HTTP, over a limit, compressed), INVALID_REQUEST (a header that would break a line), OVERLOADED, DRAINING.
+        HTTP, over a limit, compressed), INVALID_REQUEST (a header that would break a line), OVERLOADED, DRAINING;
+        those of an Authenticator, where the request's origin has an account.
         """
-        head = write_head(request)
         if self._is_closed:
             raise closed_problem()
         if asyncio.get_running_loop().time() >= deadline:
             raise TimeoutError
+        if request.origin.account:
+            request = await self.authenticated(request, deadline)
+        head = write_head(request)
         head_only = request.method == "HEAD"
         pool = self._pool(request)
         connection = await pool.enter(wait_s=timeouts.pool_wait_s, deadline=deadline)
@@ -155,9 +164,18 @@ class Client:
             if stream is None:
                 pool.leave(connection)
 
+    async def authenticated(self, request: WireRequest, deadline: float) -> WireRequest:
+        """The request with the headers that prove to its origin's account who asks. Raises as `send` does."""
+        added = await self._authenticators[request.origin.account].headers(request, self, deadline)
+        names = {name.lower() for name, _ in added}
+        kept = tuple(header for header in request.headers if header[0].lower() not in names)
+        return msgspec.structs.replace(request, headers=(*kept, *added))
+
     async def aclose(self) -> None:
         """Close every connection. Streams that are still open fail with Problem DRAINING, as do those who wait."""
         self._is_closed = True
+        for authenticator in self._authenticators.values():
+            await authenticator.aclose()
         for pool in list(self._pools.values()):
             pool.close()
         ending = [connection.lost for connection in self._connections]
