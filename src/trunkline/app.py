@@ -54,7 +54,8 @@ if TYPE_CHECKING:
 STOP_S: Final = 5.0
 """How long what is still to be written may take once everything else has ended."""
 
-EGRESSES: Final = {egress.name: egress for egress in (OpenAIChat(), OpenAIResponses(), AnthropicMessages(), Gemini())}
+COUNTERS: Final = {egress.name: egress for egress in (AnthropicMessages(), Gemini())}
+EGRESSES: Final = {**{egress.name: egress for egress in (OpenAIChat(), OpenAIResponses())}, **COUNTERS}
 
 MAX_SESSION_BODY: Final = 1024 * 1024
 
@@ -80,7 +81,7 @@ class Application:
         sinks: tuple[Sink, ...] = (self._meter, log)
         gateway = Gateway(
             planner=partial(plan, offers={name: egress.offers for name, egress in EGRESSES.items()}),
-            attempter=Attempter(self._client, EGRESSES, max_event_bytes=server.max_event_bytes),
+            attempter=Attempter(self._client, EGRESSES, counters=COUNTERS, max_event_bytes=server.max_event_bytes),
             history=self._history,
             sinks=sinks,
         )

@@ -196,3 +196,17 @@ async def test_an_unmigrated_database_is_refused_with_the_command(upstream: Scri
     with pytest.raises(NotMigrated, match="trunkline migrate"):
         async with remembering(f"sqlite:///{tmp_path}/none.sqlite3", upstream, tmp_path):
             pass
+
+
+async def test_a_clients_own_conversation_is_not_stored_and_passes_as_it_came(
+    somewhere: Place, upstream: ScriptedUpstream, tmp_path: Path
+) -> None:
+    upstream.play(script.chat_stream(["Hello"]))
+    body = {"model": "openrouter/x", "messages": [{"role": "user", "content": "Mine"}], "stream": True, "new": 1.50}
+    async with remembering(somewhere.url, upstream, tmp_path) as router:
+        async with httpx.AsyncClient(trust_env=False) as client:
+            answer = await client.post(f"{router.url}/v1/chat/completions", json=body)
+        assert answer.text.endswith("data: [DONE]\n\n")
+        assert "x-session-id" not in answer.headers
+        assert (await get(router, ""))[1]["sessions"] == []
+    assert upstream.requests[0].json()["new"] == 1.5

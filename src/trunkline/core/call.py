@@ -335,6 +335,13 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
                 if isinstance(part, ToolResult):
                     yield from part.parts
 
+    def estimated_tokens(self) -> int:
+        """The size of its prompt in tokens, estimated from its bytes: messages and tools."""
+        tools = sum(
+            len(tool.schema or b"") + len((tool.description or "").encode(errors="replace")) for tool in self.tools
+        )
+        return sum(message.estimated_tokens() for message in self.messages) + tools // BYTES_PER_TOKEN
+
     def trimmed_to(self, context_tokens: int) -> Call:
         """The same call with its oldest messages left out until it fits a model's context.
 

@@ -47,8 +47,9 @@ class ModelPaths:
     async def answer(self, request: Request, caller: Caller | None, receive: Receive, answer: Answer) -> None:
         """Answer one request. Raises Problem where nothing has been sent yet."""
         rest = request.path[len(self._prefix) :]
+        assert caller is not None  # noqa: S101 - the route wants one
         if request.method in {"GET", "HEAD"}:
-            await self._models.one(rest, request, answer)
+            await self._models.one(rest, request, caller, answer)
             return
         request.write_problem = self._ingress.write_problem
         model, _, action = rest.rpartition(":")
@@ -60,5 +61,4 @@ class ModelPaths:
         ingress = self._ingress.at(
             unquote(model), stream=stream, operation=operation, is_sse=query.get("alt", [""])[-1] == "sse"
         )
-        assert caller is not None  # noqa: S101 - the route wants one
         await self._inference.answer(ingress, request, caller, receive, answer)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from trunkline.core.call import Operation
 from trunkline.core.problem import Kind, Problem, Source
 from trunkline.edge.event_stream import EventStream
 from trunkline.gateway.exchange import Exchange
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from trunkline.core.call import Envelope
     from trunkline.core.caller import Caller
     from trunkline.core.catalog import Catalog
-    from trunkline.dialects.dialect import CountIngress, Ingress
+    from trunkline.dialects.dialect import Ingress
     from trunkline.edge.body import Bodies
     from trunkline.edge.request import Answer, Receive, Request
     from trunkline.gateway.gateway import Gateway
@@ -98,9 +97,6 @@ class Inference:
                 started=request.started,
                 created=int(self._now()),
             )
-            if exchange.envelope.operation is Operation.COUNT:
-                await _count(exchange, answer)
-                return
             request.is_recorded = True
             await self._watched(exchange, receive, answer)
 
@@ -157,14 +153,6 @@ def _envelope(ingress: Ingress, request: Request, body: bytes) -> Envelope:
     return msgspec.structs.replace(envelope, headers=headers) if headers else envelope
 
 
-async def _count(exchange: Exchange, answer: Answer) -> None:
-    """How many tokens the request has, estimated here from its bytes: no provider is asked."""
-    exchange.catalog.resolve(exchange.envelope.model)
-    tokens = sum(message.estimated_tokens() for message in exchange.call().messages)
-    ingress = cast("CountIngress", exchange.ingress)  # only such an ingress gives the operation
-    await answer.whole(200, ingress.write_count(tokens), b"application/json")
-
-
 class _Watch:
     """Waits for the client to leave, and cancels the request when it does."""
 
@@ -197,6 +185,8 @@ def reply_headers(exchange: Exchange) -> list[tuple[bytes, bytes]]:
         headers.append((b"x-trunkline-provider", exchange.target.provider.name.encode("ascii", "replace")))
         headers.append((b"x-trunkline-model", exchange.target.model.id.encode("ascii", "replace")))
         headers.append((b"x-trunkline-attempts", str(exchange.attempts).encode()))
+    if exchange.is_estimated:
+        headers.append((b"x-trunkline-estimated", b"1"))
     if exchange.dropped:
         headers.append((b"x-trunkline-dropped", ", ".join(exchange.dropped).encode("ascii", "replace")))
     return headers

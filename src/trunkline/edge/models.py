@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from trunkline.core.catalog import Target
 from trunkline.core.problem import Kind, invalid
 
 if TYPE_CHECKING:
@@ -28,9 +29,10 @@ class Models:
     def __init__(self, catalog: Callable[[], Catalog]) -> None:
         self._catalog = catalog
 
-    async def index(self, request: Request, _caller: Caller | None, _receive: Receive, answer: Answer) -> None:
-        """`GET .../models`: every model that has a row, and the aliases."""
-        entries = _entries(self._catalog())
+    async def index(self, request: Request, caller: Caller | None, _receive: Receive, answer: Answer) -> None:
+        """`GET .../models`: every model that has a row, and the aliases, as far as the caller may use them."""
+        assert caller is not None  # noqa: S101 - the route wants one
+        entries = _entries(self._catalog(), caller)
         if "anthropic-version" in request.headers:
             shaped = [_anthropic(name) for name, _ in entries]
             body: Json = {
@@ -45,11 +47,17 @@ class Models:
             body = {"object": "list", "data": [_openai(name, model) for name, model in entries]}
         await answer.whole(200, msgspec.json.encode(body), JSON)
 
-    async def one(self, name: str, request: Request, answer: Answer) -> None:
-        """`GET .../models/{name}`: any name that resolves, also one that has no row. Raises Problem NOT_FOUND."""
+    async def one(self, name: str, request: Request, caller: Caller, answer: Answer) -> None:
+        """`GET .../models/{name}`: any name that resolves, also one that has no row.
+
+        Raises Problem NOT_FOUND, also for one that the caller may not use.
+        """
         if not name:
             raise invalid("Name a model.", param="model", kind=Kind.NOT_FOUND)
-        model = self._catalog().resolve(name).model
+        target = self._catalog().resolve(name)
+        if not caller.may_use(name, target.name):
+            raise invalid(f"This key knows no model {name[:200]!r}.", param="model", kind=Kind.NOT_FOUND)
+        model = target.model
         if "anthropic-version" in request.headers:
             body = _anthropic(name)
         elif _wants_gemini(request):
@@ -63,18 +71,14 @@ def _wants_gemini(request: Request) -> bool:
     return request.path.startswith("/v1beta/") or "x-goog-api-key" in request.headers
 
 
-def _entries(catalog: Catalog) -> list[tuple[str, Model]]:
-    """Every full name that is known, once, with what is known of its model."""
-    entries: dict[str, Model] = {}
-    for alias, _ in catalog.aliases:
-        entries[alias] = catalog.resolve(alias).model
+def _entries(catalog: Catalog, caller: Caller) -> list[tuple[str, Model]]:
+    """Every full name that is known and may be used, once, with what is known of its model."""
+    targets = {alias: catalog.resolve(alias) for alias, _ in catalog.aliases}
     for provider in catalog.providers:
-        if provider.default_model:
-            model = provider.model(provider.default_model)
-            entries.setdefault(provider.full_name(model.id), model)
-        for model in provider.models:
-            entries.setdefault(provider.full_name(model.id), model)
-    return list(entries.items())
+        listed = [model.id for model in provider.models]
+        for model_id in [provider.default_model, *listed] if provider.default_model else listed:
+            targets.setdefault(provider.full_name(model_id), Target(provider, provider.model(model_id)))
+    return [(name, target.model) for name, target in targets.items() if caller.may_use(name, target.name)]
 
 
 def _openai(name: str, model: Model) -> Json:

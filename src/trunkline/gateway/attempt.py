@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from asyncio import get_running_loop
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Self, cast
 
+from trunkline.core.call import Operation
 from trunkline.core.problem import Kind, Problem, Retry, Source
 from trunkline.core.reply import unfold
 from trunkline.dialects import sse
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from trunkline.core.catalog import Target
-    from trunkline.dialects.dialect import Egress, WholeIngress, WireRequest
+    from trunkline.dialects.dialect import CountEgress, CountIngress, Egress, WholeIngress, WireRequest
     from trunkline.gateway.exchange import Exchange
     from trunkline.upstream.client import Client, WireStream
 
@@ -69,10 +71,17 @@ class Attempter:
     """Makes attempts: how to reach an upstream, and the bounds of what is read from it."""
 
     def __init__(
-        self, client: Client, egresses: Mapping[str, Egress], *, max_event_bytes: int, max_whole_bytes: int = 32 << 20
+        self,
+        client: Client,
+        egresses: Mapping[str, Egress],
+        *,
+        counters: Mapping[str, CountEgress] = MappingProxyType({}),
+        max_event_bytes: int,
+        max_whole_bytes: int = 32 << 20,
     ) -> None:
         self._client = client
         self._egresses = egresses
+        self._counters = counters
         self._max_event_bytes = max_event_bytes
         self._max_whole_bytes = max_whole_bytes
 
@@ -88,6 +97,8 @@ class Attempter:
         first = get_running_loop().time() + timeouts.first_token_s if streams else total
         deadline = min(first, total)
         try:
+            if exchange.envelope.operation is Operation.COUNT:
+                return await self._counted(exchange, target, deadline)
             ask = self._until_content if streams else self._until_whole
             return await ask(exchange, target, exchange.tally, deadline)
         except TimeoutError:
@@ -130,6 +141,31 @@ class Attempter:
             ingress = cast("WholeIngress", exchange.ingress)  # others always stream
             body = ingress.write_reply(reply, exchange.opening())
         return Whole(target, body)
+
+    async def _counted(self, exchange: Exchange, target: Target, deadline: float) -> Whole:
+        """How many tokens the request has: as the target's provider counts it, or else estimated here."""
+        ingress = cast("CountIngress", exchange.ingress)  # only such an ingress gives the operation
+        counter = self._counters.get(target.provider.dialect)
+        if counter is not None:
+            try:
+                body = await self._count(exchange, target, counter, deadline)
+                tokens = counter.read_count(body, target)
+            except Problem as problem:
+                if problem.source is Source.CALLER:
+                    raise
+            else:
+                return Whole(target, body if _is_verbatim(exchange, counter) else ingress.write_count(tokens))
+        exchange.is_estimated = True
+        return Whole(target, ingress.write_count(exchange.call().estimated_tokens()))
+
+    async def _count(self, exchange: Exchange, target: Target, counter: CountEgress, deadline: float) -> bytes:
+        if _is_verbatim(exchange, counter):
+            request = counter.splice(exchange.body, exchange.envelope, target)
+        else:
+            request = counter.write_count_call(exchange.call(), target)
+        with closing(await self._send(request, target, deadline)) as stream:
+            await _refuse_what_is_not(JSON, stream, target, counter, deadline)
+            return await stream.read_all(deadline, MAX_ERROR_BODY)
 
     async def _send(self, request: WireRequest, target: Target, deadline: float) -> WireStream:
         return await self._client.send(request, timeouts=target.provider.timeouts, deadline=deadline)

@@ -100,6 +100,8 @@ class Exchange:
     """Written by each attempt as it begins."""
     dropped: tuple[str, ...] = ()
     """Written by each attempt: what its target could not be told."""
+    is_estimated: bool = False
+    """Written by an attempt that counted the request's tokens itself: no provider did."""
     outlet: Outlet | None = None
     """Written by the relay as it begins: what tells the client of a break, in the stream that it has begun."""
     interruption: Problem | None = None

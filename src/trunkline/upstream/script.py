@@ -244,12 +244,12 @@ def chat_whole(
     }
     if usage is not None:
         answer["usage"] = _usage(usage, cost)
-    return _json(answer)
+    return json_answer(answer)
 
 
 def json_error(status: int, error_body: Mapping[str, Any], headers: Headers = ()) -> Script:
     """An error status with this JSON object as its body."""
-    return _json(error_body, status=status, headers=headers)
+    return json_answer(error_body, status=status, headers=headers)
 
 
 def openrouter_error(status: int, message: str, *, error_type: str | None = None, headers: Headers = ()) -> Script:
@@ -267,14 +267,14 @@ def error_in_200(
     """A 200 that holds an error: alone, or, with `partial`, on a choice beside what was written until then."""
     error = _error(code, message, error_type)
     if partial is None:
-        return _json({"error": error})
+        return json_answer({"error": error})
     choice = {
         "index": 0,
         "message": {"role": "assistant", "content": partial},
         "finish_reason": "error",
         "error": error,
     }
-    return _json(_chunk("gen-scripted", "openai/gpt-4o") | {"object": "chat.completion", "choices": [choice]})
+    return json_answer(_chunk("gen-scripted", "openai/gpt-4o") | {"object": "chat.completion", "choices": [choice]})
 
 
 def html(status: int = 200) -> Script:
@@ -334,7 +334,7 @@ def model_list(ids: Sequence[str]) -> Script:
         }
         for model_id in ids
     ]
-    return _json({"object": "list", "data": models})
+    return json_answer({"object": "list", "data": models})
 
 
 def key_info() -> Script:
@@ -348,7 +348,7 @@ def key_info() -> Script:
         "is_free_tier": False,
         "is_management_key": False,
     }
-    return _json({"data": data})
+    return json_answer({"data": data})
 
 
 class _Turn(msgspec.Struct):
@@ -413,7 +413,8 @@ def _stream(
     return Script(body=tuple(piece.replace(b"\n", newline) for piece in body))
 
 
-def _json(payload: Mapping[str, Any], *, status: int = 200, headers: Headers = ()) -> Script:
+def json_answer(payload: Mapping[str, Any], *, status: int = 200, headers: Headers = ()) -> Script:
+    """A whole answer: this JSON object."""
     return _whole(msgspec.json.encode(payload), "application/json", status=status, headers=headers)
 
 
