@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trunkline.core.catalog import Catalog, Model, Origin, Provider, Quirks, split_base_url
+from trunkline.core.catalog import (
+    Catalog,
+    Model,
+    Origin,
+    Provider,
+    Quirks,
+    Target,
+    ThinkingForm,
+    split_base_url,
+)
 from trunkline.core.problem import Kind, Problem, Source
 
 
@@ -221,3 +230,42 @@ def test_any_text_is_a_base_url_or_a_value_error(url: str) -> None:
 )
 def test_a_host_header_leaves_out_the_port_of_its_scheme(origin: Origin, authority: str) -> None:
     assert origin.authority == authority
+
+
+def test_a_model_is_what_its_own_row_says_else_its_nearest_family() -> None:
+    mine = msgspec.structs.replace(
+        provider("mine"),
+        models=(Model(id="gpt-5-mini", context_tokens=400_000),),
+        families=(
+            Model(id="gpt-5", takes_temperature=False),
+            Model(id="gpt-5.1", thinking=ThinkingForm.EFFORT),
+        ),
+    )
+    assert mine.model("gpt-5-mini") == Model(id="gpt-5-mini", context_tokens=400_000)
+    assert mine.model("gpt-5-2025-08-07") == Model(id="gpt-5-2025-08-07", takes_temperature=False)
+    assert mine.model("gpt-5.1-codex") == Model(id="gpt-5.1-codex", thinking=ThinkingForm.EFFORT)
+    assert mine.model("gpt-4") == Model(id="gpt-4")
+
+
+def test_a_family_is_no_model_that_can_be_named() -> None:
+    mine = provider("mine", families=(Model(id="gpt-5"),))
+    assert not mine.lists("gpt-5")
+    assert "gpt-5" not in set(catalog(mine).names())
+
+
+@pytest.mark.parametrize(
+    ("of_provider", "of_model", "takes"),
+    [(True, None, True), (False, None, False), (True, False, False), (False, True, True)],
+)
+def test_a_target_takes_a_temperature_as_its_model_says_else_its_provider(
+    of_provider: bool, of_model: bool | None, takes: bool
+) -> None:
+    mine = provider("mine", quirks=Quirks(takes_temperature=of_provider))
+    assert Target(mine, Model(id="m", takes_temperature=of_model)).takes_temperature is takes
+
+
+def test_connections_of_two_accounts_are_told_apart_and_called_alike() -> None:
+    origin = Origin("https", "api.test", 443)
+    own = msgspec.structs.replace(origin, account="mine")
+    assert own != origin
+    assert own.authority == origin.authority == "api.test"

@@ -361,9 +361,9 @@ def test_an_explicit_limit_over_what_the_model_gives_is_refused_and_a_default_is
 
 def test_a_default_temperature_is_left_out_where_it_would_be_refused_and_an_explicit_one_is_refused() -> None:
     cool = target(quirks=Quirks(takes_temperature=False))
-    assert refusal(Call(messages=HELLO, temperature=1.0), cool).param == "temperature"
+    assert refusal(Call(messages=HELLO, temperature=0.5), cool).param == "temperature"
     assert "generationConfig" not in body(
-        Call(messages=HELLO, temperature=1.0, defaulted=frozenset({"temperature"})), cool
+        Call(messages=HELLO, temperature=0.5, defaulted=frozenset({"temperature"})), cool
     )
 
 

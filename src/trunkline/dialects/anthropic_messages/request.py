@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from trunkline.core.call import ChoiceMode, Reasoning, Role
+from trunkline.core.catalog import ThinkingForm
 from trunkline.core.problem import invalid
 from trunkline.dialects.anthropic_messages.turns import Conversation, Dropped, marked
 from trunkline.dialects.anthropic_messages.words import DEFAULT_MAX_TOKENS, UNREADABLE, thought_of
+from trunkline.dialects.temperature import temperature_for
+from trunkline.dialects.thinking_words import budget_for, effort_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,7 +59,7 @@ def request_body(call: Call, target: Target, *, is_count: bool = False) -> tuple
     if call.tools:
         body["tools"] = [_tool(tool, dropped) for tool in call.tools]
     _write_tool_choice(call, body, dropped)
-    _write_thinking(call, body, dropped)
+    _write_thinking(call, target, body, dropped)
     _write_format(call, target, body, dropped)
     extras = dropped.extras(call.extras)
     if is_count:
@@ -118,32 +121,72 @@ def _write_tool_choice(call: Call, body: dict[str, Any], dropped: Dropped) -> No
     body["tool_choice"] = written
 
 
-def _write_thinking(call: Call, body: dict[str, Any], dropped: Dropped) -> None:
+def _write_thinking(call: Call, target: Target, body: dict[str, Any], dropped: Dropped) -> None:
     thinking = call.thinking
     if thinking is None:
         return
     if not thinking.is_on:
-        body["thinking"] = {"type": "disabled"}
-    elif thinking.budget_tokens is None:
-        body["thinking"] = {"type": "adaptive"}
-    elif _lacks_proof(call.messages):
+        _switch_off(thinking, target, body, dropped)
+        return
+    amount = _amount(call, thinking, target, dropped)
+    if amount is None or (amount[0] is not None and _lacks_proof(call.messages)):
         dropped.add("thinking")
         return
-    else:
-        if thinking.budget_tokens < MIN_THINKING_TOKENS:
-            what = f"A thinking budget must be at least {MIN_THINKING_TOKENS:,} tokens here."
-            raise invalid(what, param="thinking.budget_tokens")
-        body["thinking"] = {"type": "enabled", "budget_tokens": thinking.budget_tokens}
-    if thinking.is_on and thinking.is_shown is not None:
+    budget, effort = amount
+    body["thinking"] = _how_to_think(budget)
+    if thinking.is_shown is not None:
         body["thinking"]["display"] = "summarized" if thinking.is_shown else "omitted"
-    if thinking.effort is not None:
-        body["output_config"] = {"effort": _effort(thinking, dropped)}
+    _write_effort(effort, body, dropped)
 
 
-def _effort(thinking: Thinking, dropped: Dropped) -> str:
-    if thinking.effort in _EFFORTS:
-        return thinking.effort
-    if thinking.effort == "minimal":
+def _switch_off(thinking: Thinking, target: Target, body: dict[str, Any], dropped: Dropped) -> None:
+    if target.model.always_thinks:
+        dropped.add("thinking")
+    elif target.model.thinking is not ThinkingForm.NEVER:
+        body["thinking"] = {"type": "disabled"}
+        _write_effort(thinking.effort, body, dropped)
+
+
+def _amount(call: Call, thinking: Thinking, target: Target, dropped: Dropped) -> tuple[int | None, str | None] | None:
+    """A limit in tokens and a word, as the model takes them; None where it cannot be asked to think."""
+    budget, effort = thinking.budget_tokens, thinking.effort
+    match target.model.thinking:
+        case None:
+            return budget, effort
+        case ThinkingForm.NEVER:
+            return None
+        case ThinkingForm.EFFORT:
+            if budget is None:
+                return None, effort
+            dropped.add("thinking.budget_tokens")
+            return None, effort or effort_for(budget, call.max_tokens)
+        case ThinkingForm.BUDGET:
+            if effort is not None:
+                dropped.add("thinking.effort")
+            if budget is not None:
+                return budget, None
+            room = _max_tokens(call, target)
+            return (max(budget_for(effort, room), MIN_THINKING_TOKENS), None) if room > MIN_THINKING_TOKENS else None
+
+
+def _how_to_think(budget: int | None) -> dict[str, Any]:
+    if budget is None:
+        return {"type": "adaptive"}
+    if budget < MIN_THINKING_TOKENS:
+        what = f"A thinking budget must be at least {MIN_THINKING_TOKENS:,} tokens here."
+        raise invalid(what, param="thinking.budget_tokens")
+    return {"type": "enabled", "budget_tokens": budget}
+
+
+def _write_effort(effort: str | None, body: dict[str, Any], dropped: Dropped) -> None:
+    if effort is not None:
+        body["output_config"] = {"effort": _effort(effort, dropped)}
+
+
+def _effort(effort: str, dropped: Dropped) -> str:
+    if effort in _EFFORTS:
+        return effort
+    if effort == "minimal":
         dropped.add("thinking.effort")
         return "low"
     raise invalid(f"The effort of reasoning must be one of {', '.join(_EFFORTS)}.", param="thinking.effort")
@@ -206,18 +249,15 @@ def _write_account(call: Call, body: dict[str, Any], dropped: Dropped) -> None:
 
 def _write_temperature(call: Call, target: Target, body: dict[str, Any]) -> None:
     """From 0 to 1. A default is clamped, or left out where the model thinks, which takes no other than its own."""
-    if call.temperature is None:
+    temperature = temperature_for(call, target)
+    if temperature is None:
         return
     is_default = "temperature" in call.defaulted
     if is_default and body.get("thinking", {}).get("type") in {"enabled", "adaptive"}:
         return
-    if not target.provider.quirks.takes_temperature:
-        if not is_default:
-            raise invalid(f"{target.name} does not take a temperature: leave it out.", param="temperature")
-    elif 0 <= call.temperature <= 1 or is_default:
-        body["temperature"] = min(max(call.temperature, 0.0), 1.0)
-    else:
+    if not 0 <= temperature <= 1 and not is_default:
         raise invalid(f"{target.name} takes a temperature from 0 to 1.", param="temperature")
+    body["temperature"] = min(max(temperature, 0.0), 1.0)
 
 
 def _write_extras(extras: tuple[tuple[str, bytes], ...], body: dict[str, Any]) -> None:

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from trunkline.core.call import ChoiceMode, Format, Role, Text, Thinking, Tool, ToolChoice
+from trunkline.core.catalog import ThinkingForm
 from trunkline.core.problem import invalid
 from trunkline.dialects.gemini.part import NAME
 from trunkline.dialects.gemini.request_parts import PartWriter, own_fields
+from trunkline.dialects.temperature import temperature_for
+from trunkline.dialects.thinking_words import effort_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +27,9 @@ MAX_STOPS: Final = 5
 MAX_SEED: Final = 2**31 - 1
 
 _EFFORTS: Final = frozenset({"minimal", "low", "medium", "high", "xhigh"})
+_BUDGETS: Final[Mapping[str, int]] = {"minimal": 1_024, "low": 1_024, "medium": 8_192, "high": 24_576, "xhigh": 24_576}
+"""Google's own limits for the words. Source: https://ai.google.dev/gemini-api/docs/openai#thinking (2026-11-25)."""
+
 _TIER: Final[Mapping[str, str]] = {"default": "standard", "flex": "flex", "priority": "priority"}
 _MERGED: Final = frozenset({"tools", "toolConfig", "generationConfig"})
 
@@ -155,7 +161,7 @@ def _generation_config(call: Call, target: Target, others: bytes | None, dropped
     config: dict[str, object] = {}
     _check_limits(call, target)
     values: tuple[tuple[str, object], ...] = (
-        ("temperature", call.temperature if target.provider.quirks.takes_temperature else None),
+        ("temperature", temperature_for(call, target)),
         ("topP", call.top_p),
         ("topK", call.top_k),
         ("candidateCount", call.n),
@@ -168,8 +174,8 @@ def _generation_config(call: Call, target: Target, others: bytes | None, dropped
     config.update((name, value) for name, value in values if value is not None)
     if call.format is not None:
         config.update(_format(call.format, dropped))
-    if call.thinking is not None:
-        config["thinkingConfig"] = _thinking(call.thinking, target, dropped)
+    if call.thinking is not None and (thinking := _thinking(call, call.thinking, target, dropped)):
+        config["thinkingConfig"] = thinking
     if others is not None:
         config.update((name, raw) for name, raw in _OBJECT.decode(others).items() if name not in config)
     return config
@@ -177,9 +183,6 @@ def _generation_config(call: Call, target: Target, others: bytes | None, dropped
 
 def _check_limits(call: Call, target: Target) -> None:
     """Raises Problem INVALID_REQUEST for an explicit value that this target cannot take."""
-    is_chosen = call.temperature is not None and "temperature" not in call.defaulted
-    if is_chosen and not target.provider.quirks.takes_temperature:
-        raise invalid(f"{target.name} does not take a temperature: leave it out.", param="temperature")
     if call.n is not None and call.n > 1:
         raise invalid(f"{target.name} can give only one answer at a time here.", param="n")
     if len(call.stop) > MAX_STOPS:
@@ -211,21 +214,70 @@ def _format(wanted: Format, dropped: list[str]) -> dict[str, object]:
     return config
 
 
-def _thinking(thinking: Thinking, target: Target, dropped: list[str]) -> dict[str, object]:
-    config: dict[str, object] = {}
-    if thinking.is_shown is not None:
-        config["includeThoughts"] = thinking.is_shown
+def _thinking(call: Call, thinking: Thinking, target: Target, dropped: list[str]) -> dict[str, object]:
+    """How much to think, in the form that the model has for it; empty where there is nothing to say."""
+    match target.model.thinking:
+        case ThinkingForm.NEVER:
+            dropped.append("reasoning")
+            return {}
+        case ThinkingForm.BUDGET:
+            amount = _budget(thinking, target, dropped)
+        case ThinkingForm.EFFORT:
+            amount = _level(call, thinking, target, dropped)
+        case None:
+            amount = _as_asked(thinking, target, dropped)
+    shown = {} if thinking.is_shown is None else {"includeThoughts": thinking.is_shown}
+    if not amount and not shown and target.model.thinking is not ThinkingForm.EFFORT and thinking.is_on:
+        amount = {"thinkingBudget": -1}  # as much as the model sees fit
+    return {**shown, **amount}
+
+
+def _as_asked(thinking: Thinking, target: Target, dropped: list[str]) -> dict[str, object]:
+    """A limit or a level, as the client says it, for a model of which neither is known."""
     if not thinking.is_on:
-        config["thinkingBudget"] = 0
-    elif thinking.budget_tokens is not None:
-        config["thinkingBudget"] = thinking.budget_tokens
+        return {"thinkingBudget": 0}
+    if thinking.budget_tokens is not None:
         if thinking.effort is not None:
             dropped.append("reasoning.effort")  # Google refuses the two together
-    elif thinking.effort is not None:
-        if thinking.effort not in _EFFORTS:
-            words = ", ".join(sorted(_EFFORTS))
-            raise invalid(f"{target.name} takes an effort of {words}.", param="reasoning.effort")
-        config["thinkingLevel"] = thinking.effort.upper()
-    elif not config:
-        config["thinkingBudget"] = -1  # as much as the model sees fit
-    return config
+        return {"thinkingBudget": thinking.budget_tokens}
+    return {} if thinking.effort is None else {"thinkingLevel": _checked(thinking.effort, target).upper()}
+
+
+def _budget(thinking: Thinking, target: Target, dropped: list[str]) -> dict[str, object]:
+    """A limit in tokens, for models before the third generation."""
+    if not thinking.is_on:
+        if target.model.always_thinks:
+            dropped.append("reasoning.enabled")
+            return {}
+        return {"thinkingBudget": 0}
+    if thinking.effort is not None:
+        dropped.append("reasoning.effort")
+    if thinking.budget_tokens is not None:
+        return {"thinkingBudget": thinking.budget_tokens}
+    return {} if thinking.effort is None else {"thinkingBudget": _BUDGETS[_checked(thinking.effort, target)]}
+
+
+def _level(call: Call, thinking: Thinking, target: Target, dropped: list[str]) -> dict[str, object]:
+    """A level, for models from the third generation on, which have none for not thinking at all."""
+    lowest = "LOW" if target.model.always_thinks else "MINIMAL"
+    if not thinking.is_on:
+        dropped.append("reasoning.enabled")
+        return {"thinkingLevel": lowest}
+    if thinking.budget_tokens is not None:
+        dropped.append("reasoning.max_tokens")
+    if thinking.effort is not None:
+        level = _checked(thinking.effort, target).upper()
+        if level == "MINIMAL" and lowest != level:
+            dropped.append("reasoning.effort")
+            level = lowest
+        return {"thinkingLevel": level}
+    if thinking.budget_tokens is None:
+        return {}
+    return {"thinkingLevel": effort_for(thinking.budget_tokens, call.max_tokens).upper()}
+
+
+def _checked(effort: str, target: Target) -> str:
+    if effort not in _EFFORTS:
+        words = ", ".join(sorted(_EFFORTS))
+        raise invalid(f"{target.name} takes an effort of {words}.", param="reasoning.effort")
+    return effort

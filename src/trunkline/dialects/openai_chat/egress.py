@@ -18,8 +18,9 @@ from trunkline.dialects.opaque import PREFIX
 from trunkline.dialects.openai_chat.fields import OPENROUTER
 from trunkline.dialects.openai_chat.messages import without_foreign_proofs
 from trunkline.dialects.openai_chat.reader import Reader, read_whole
-from trunkline.dialects.openai_chat.request import no_temperature, over_limit, write_body
+from trunkline.dialects.openai_chat.request import over_limit, write_body
 from trunkline.dialects.openai_chat.wire import NAME
+from trunkline.dialects.temperature import no_temperature
 from trunkline.dialects.upstream_error import classify, no_answer, parse_error_body, read_error
 
 if TYPE_CHECKING:

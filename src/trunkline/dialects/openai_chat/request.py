@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from trunkline.core.call import ChoiceMode, Format, Thinking, Tool, ToolChoice
+from trunkline.core.catalog import ThinkingForm
 from trunkline.core.problem import invalid
 from trunkline.dialects.openai_chat.fields import OPENROUTER
 from trunkline.dialects.openai_chat.messages import MessageWriter
 from trunkline.dialects.openai_chat.wire import NAME
+from trunkline.dialects.temperature import temperature_for
+from trunkline.dialects.thinking_words import effort_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,10 +27,6 @@ if TYPE_CHECKING:
 
 SERVICE_TIERS: Final = frozenset({"auto", "default", "flex", "priority", "scale", "on_demand", "performance"})
 """Those of this dialect's providers. Other dialects have words of their own."""
-
-MANY_TOKENS: Final = 16_384
-SOME_TOKENS: Final = 4_096
-"""Budgets of reasoning from which it is high, or medium, where no limit of the answer says more."""
 
 
 def write_body(call: Call, target: Target) -> tuple[bytes, tuple[str, ...]]:
@@ -43,8 +42,8 @@ def write_body(call: Call, target: Target) -> tuple[bytes, tuple[str, ...]]:
         "stream": call.stream,
     }
     dropped = writer.dropped
-    if call.temperature is not None and _takes_temperature(call, target):
-        body["temperature"] = call.temperature
+    if (temperature := temperature_for(call, target, is_free_without_thought=True)) is not None:
+        body["temperature"] = temperature
     if call.max_tokens is not None:
         body[quirks.max_tokens_key] = _max_tokens(call.max_tokens, call, target)
     if call.stream and quirks.stream_usage:
@@ -52,20 +51,9 @@ def write_body(call: Call, target: Target) -> tuple[bytes, tuple[str, ...]]:
     _sampling(body, call, target, dropped)
     _shape(body, call, takes_cache=quirks.takes_cache_control, dropped=dropped)
     if call.thinking is not None:
-        _thinking(body, call.thinking, call.max_tokens, quirks.reasoning_key, dropped)
+        _thinking(body, call.thinking, call.max_tokens, target, dropped)
     _account(body, call, target, dropped)
     return msgspec.json.encode(body), tuple(dict.fromkeys(dropped))
-
-
-def _takes_temperature(call: Call, target: Target) -> bool:
-    if not target.provider.quirks.takes_temperature and "temperature" not in call.defaulted:
-        raise no_temperature(target)
-    return target.provider.quirks.takes_temperature
-
-
-def no_temperature(target: Target) -> Exception:
-    """The refusal of an explicit temperature."""
-    return invalid(f"{target.name} does not take a temperature: leave it out.", param="temperature")
 
 
 def over_limit(target: Target, limit: int, wanted: int, param: str) -> Exception:
@@ -185,20 +173,27 @@ def _format(form: Format) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": schema}
 
 
-def _thinking(body: dict[str, Any], thinking: Thinking, max_tokens: int | None, key: str, dropped: list[str]) -> None:
+def _thinking(
+    body: dict[str, Any], thinking: Thinking, max_tokens: int | None, target: Target, dropped: list[str]
+) -> None:
+    key, model = target.provider.quirks.reasoning_key, target.model
     if key == "reasoning":
         body["reasoning"] = _reasoning(thinking, dropped)
-    elif not key:
+    elif not key or model.thinking is ThinkingForm.NEVER:
         dropped.append("reasoning")
     elif not thinking.is_on:
-        if thinking.effort is None:
-            dropped.append("reasoning.enabled")  # a model that cannot reason would refuse the word for it
+        # A model that cannot reason would refuse the word for not to, and so would one that always does.
+        known = "none" if model.thinking is ThinkingForm.EFFORT else None
+        effort = None if model.always_thinks else thinking.effort or known
+        if effort is None:
+            dropped.append("reasoning.enabled")
         else:
-            body[key] = thinking.effort
+            body[key] = effort
     else:
-        if thinking.budget_tokens is not None:
+        budget = thinking.budget_tokens
+        if budget is not None:
             dropped.append("reasoning.max_tokens")
-        effort = thinking.effort or _effort(thinking.budget_tokens, max_tokens)
+        effort = thinking.effort or (None if budget is None else effort_for(budget, max_tokens))
         if effort is not None:
             body[key] = effort
     if key != "reasoning" and key and thinking.is_shown is False:
@@ -221,13 +216,3 @@ def _reasoning(thinking: Thinking, dropped: list[str]) -> dict[str, Any]:
     if thinking.is_shown is not None:
         written["exclude"] = not thinking.is_shown
     return written
-
-
-def _effort(budget: int | None, max_tokens: int | None) -> str | None:
-    """The word for a limit: OpenRouter's shares of the answer (0.2 low, 0.5 medium, 0.8 high), cut half way."""
-    if budget is None:
-        return None
-    high, medium = (0.65 * max_tokens, 0.35 * max_tokens) if max_tokens else (MANY_TOKENS, SOME_TOKENS)
-    if budget >= high:
-        return "high"
-    return "medium" if budget >= medium else "low"

@@ -32,8 +32,10 @@ from trunkline.core.call import (
     ToolResult,
     Url,
 )
+from trunkline.core.catalog import ThinkingForm
 from trunkline.core.problem import invalid
 from trunkline.dialects.openai_responses.call import ENCRYPTED, NAME
+from trunkline.dialects.temperature import temperature_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -104,8 +106,8 @@ def write_body(call: Call, target: Target) -> tuple[bytes, tuple[str, ...]]:
     _tools(call, request, body)
     if call.format is not None:
         request["text"] = {"format": _format(call.format)}
-    if call.thinking is not None:
-        request["reasoning"] = _reasoning(call.thinking, body)
+    if call.thinking is not None and (reasoning := _reasoning(call.thinking, target, body)) is not None:
+        request["reasoning"] = reasoning
         if call.thinking.is_on:
             request["include"] = [ENCRYPTED]
     metadata = None if call.metadata is None else msgspec.Raw(call.metadata)
@@ -137,11 +139,8 @@ def _refuse_unsayable(call: Call) -> None:
 
 
 def _sampling(call: Call, target: Target, request: dict[str, object], body: Body) -> None:
-    if call.temperature is not None:
-        if target.provider.quirks.takes_temperature:
-            request["temperature"] = call.temperature
-        elif "temperature" not in call.defaulted:
-            raise invalid(f"{target.name} does not take a temperature: leave it out.", param="temperature")
+    if (temperature := temperature_for(call, target, is_free_without_thought=True)) is not None:
+        request["temperature"] = temperature
     if call.max_tokens is not None:
         request["max_output_tokens"] = limited(
             call.max_tokens, target, "max_tokens", is_default="max_tokens" in call.defaulted
@@ -334,7 +333,14 @@ def _format(wanted: Format) -> dict[str, object]:
     return written
 
 
-def _reasoning(thinking: Thinking, body: Body) -> dict[str, object]:
+def _reasoning(thinking: Thinking, target: Target, body: Body) -> dict[str, object] | None:
+    """None where the model is not to be told: it never thinks, or always does."""
+    if target.model.thinking is ThinkingForm.NEVER:
+        body.drop("reasoning")
+        return None
+    if not thinking.is_on and target.model.always_thinks:
+        body.drop("reasoning.enabled")
+        return None
     if not thinking.is_on:
         return {"effort": "none"}
     written: dict[str, object] = {}
