@@ -28,7 +28,7 @@ _UNPROVEN: Final = frozenset({UNPROVEN, b64encode(UNPROVEN.encode()).decode()})
 OWN_PARTS: Final = ("executableCode", "codeExecutionResult", "toolCall", "toolResponse", "inlineData")
 """Parts of an answer that the hub has no word for."""
 
-_MARK: Final = urlsafe_b64encode(PREFIX.encode()[:3]).decode()
+MARK: Final = urlsafe_b64encode(PREFIX.encode()[:3]).decode()
 """How every proof of another dialect begins."""
 
 _ECHOED: Final = frozenset(
@@ -43,7 +43,7 @@ def read_signature(signature: str | None) -> Opaque | None:
     """The continuation in a `thoughtSignature`: Google's own, or another dialect's that we put there."""
     if not signature or signature in _UNPROVEN:
         return None
-    if signature.startswith(_MARK):
+    if signature.startswith(MARK):
         coded = signature.replace("+", "-").replace("/", "_").rstrip("=")
         try:
             opaque = unwrap(urlsafe_b64decode(coded + "=" * (-len(coded) % 4)).decode())

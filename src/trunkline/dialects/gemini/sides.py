@@ -22,6 +22,7 @@ from trunkline.dialects.gemini import reader as gemini_reader
 from trunkline.dialects.gemini import request as gemini_request
 from trunkline.dialects.gemini import state as gemini_state
 from trunkline.dialects.gemini import writer as gemini_writer
+from trunkline.dialects.gemini.body import without_foreign_proofs
 from trunkline.dialects.gemini.facts import facts_of
 from trunkline.dialects.gemini.fields import Fields, camel, one_spelling
 from trunkline.dialects.gemini.part import NAME
@@ -168,17 +169,18 @@ class Gemini:
         return _request(whole, target, _ACTION[Operation.COUNT, False], dropped=dropped)
 
     def splice(self, body: bytes, envelope: Envelope, target: Target) -> WireRequest:
-        """The client's own body; the model goes into the path, and nothing is stored."""
+        """The client's own body; the model goes into the path, nothing is stored, and no proofs of others are in it."""
         keys = envelope.keys
-        changes = _unnamed(keys)
+        changes, dropped = _changes(keys)
         if envelope.operation is Operation.COUNT:
             for name, raw in keys.items():
                 if camel(name) == "generateContentRequest":
                     inner = top_level(bytes(raw))
+                    inner_changes, dropped = _changes(inner)
                     model = msgspec.json.encode(f"models/{target.model.id}")
-                    changes[name] = join(inner, {**_unnamed(inner), "model": model})
+                    changes[name] = join(inner, {**inner_changes, "model": model})
         body = join(keys, changes) if changes else body
-        return _request(body, target, _ACTION[envelope.operation, envelope.stream])
+        return _request(body, target, _ACTION[envelope.operation, envelope.stream], dropped=dropped)
 
     def read_reply(self, body: bytes, target: Target) -> Reply:
         """A whole answer. Raises Problem for an error inside it and for what is no answer."""
@@ -203,14 +205,22 @@ class Gemini:
         return gemini_error.read_problem(target, status, headers, body)
 
 
-def _unnamed(keys: Mapping[str, msgspec.Raw]) -> dict[str, bytes | None]:
-    """Takes the model out, which the path names, and turns storing off where it is spoken of."""
+def _changes(keys: Mapping[str, msgspec.Raw]) -> tuple[dict[str, bytes | None], tuple[str, ...]]:
+    """What must change in a client's own request, and the names of what is lost by it.
+
+    The model is taken out, which the path names, storing is turned off where it is spoken of, and proofs of other
+    providers go nowhere.
+    """
     changes: dict[str, bytes | None] = {}
+    dropped: tuple[str, ...] = ()
     if "model" in keys:
         changes["model"] = None
     if "store" in keys:
         changes["store"] = b"false"
-    return changes
+    if "contents" in keys and (contents := without_foreign_proofs(bytes(keys["contents"]))) is not None:
+        changes["contents"] = contents
+        dropped = ("reasoning.signature",)
+    return changes, dropped
 
 
 def _request(body: bytes, target: Target, action: str, *, dropped: tuple[str, ...] = ()) -> WireRequest:
