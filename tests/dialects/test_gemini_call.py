@@ -400,6 +400,11 @@ def test_what_is_not_known_goes_back_to_google() -> None:
     assert again(body) == body
 
 
+def test_what_is_not_known_has_its_own_name() -> None:
+    extras = read({"contents": [HELLO], "generationConfig": {"responseModalities": ["TEXT"], "topK": 1}}).extras
+    assert extras == Extras("gemini", (("generationConfig.responseModalities", b'["TEXT"]'),))
+
+
 def test_nothing_is_stored() -> None:
     assert "store" not in again({"contents": [HELLO], "store": True, "model": "models/other"})
 

@@ -32,6 +32,9 @@ from trunkline.dialects.gemini.schema import to_json_schema
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+CONFIG: Final = "generationConfig."
+"""Before the names of those extras that stand in that object."""
+
 _TIER: Final[Mapping[str, str]] = {"standard": "default", "flex": "flex", "priority": "priority"}
 _ROLES: Final[Mapping[str, Role]] = {
     "user": Role.USER,
@@ -76,9 +79,7 @@ def read_call(body: bytes, *, stream: bool) -> Call:
 
 
 def _extras(fields: Fields, config: Fields, more: list[tuple[str, bytes]]) -> Extras | None:
-    left = config.left()
-    if left:
-        more.append(("generationConfig", msgspec.json.encode(left)))
+    more += [(f"{CONFIG}{name}", bytes(raw)) for name, raw in config.left().items()]
     extras = fields.extras(NAME)
     joined = (extras.fields if extras else ()) + tuple(more)
     return Extras(NAME, joined) if joined else None

@@ -12,6 +12,7 @@ import msgspec
 from trunkline.core.call import ChoiceMode, Format, Role, Text, Thinking, Tool, ToolChoice
 from trunkline.core.catalog import ThinkingForm
 from trunkline.core.problem import invalid
+from trunkline.dialects.gemini.call import CONFIG
 from trunkline.dialects.gemini.part import NAME
 from trunkline.dialects.gemini.request_parts import PartWriter, own_fields
 from trunkline.dialects.temperature import temperature_for
@@ -31,9 +32,8 @@ _BUDGETS: Final[Mapping[str, int]] = {"minimal": 1_024, "low": 1_024, "medium": 
 """Google's own limits for the words. Source: https://ai.google.dev/gemini-api/docs/openai#thinking (2026-11-25)."""
 
 _TIER: Final[Mapping[str, str]] = {"default": "standard", "flex": "flex", "priority": "priority"}
-_MERGED: Final = frozenset({"tools", "toolConfig", "generationConfig"})
+_MERGED: Final = frozenset({"tools", "toolConfig"})
 
-_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _LIST = msgspec.json.Decoder(list[msgspec.Raw])
 
 
@@ -55,12 +55,16 @@ def write_body(call: Call, target: Target) -> tuple[bytes, tuple[str, ...]]:
         body["toolConfig"] = msgspec.Raw(config)
     elif (choice := _tool_choice(call.tool_choice, has_tools=bool(tools))) is not None:
         body["toolConfig"] = {"functionCallingConfig": choice}
-    if config := _generation_config(call, target, extras.get("generationConfig"), dropped):
+    if config := _generation_config(call, target, extras, dropped):
         body["generationConfig"] = config
     if call.service_tier in _TIER:
         body["serviceTier"] = _TIER[call.service_tier]
     dropped += _unsaid(call)
-    body.update((name, msgspec.Raw(raw)) for name, raw in extras.items() if name not in _MERGED and name not in body)
+    body.update(
+        (name, msgspec.Raw(raw))
+        for name, raw in extras.items()
+        if name not in _MERGED and not name.startswith(CONFIG) and name not in body
+    )
     return msgspec.json.encode(body), tuple(dict.fromkeys(dropped))
 
 
@@ -157,7 +161,9 @@ def _tool_choice(choice: ToolChoice | None, *, has_tools: bool) -> dict[str, obj
             return {"mode": "ANY", "allowedFunctionNames": [choice.name]}
 
 
-def _generation_config(call: Call, target: Target, others: bytes | None, dropped: list[str]) -> dict[str, object]:
+def _generation_config(
+    call: Call, target: Target, extras: Mapping[str, bytes], dropped: list[str]
+) -> dict[str, object]:
     config: dict[str, object] = {}
     _check_limits(call, target)
     values: tuple[tuple[str, object], ...] = (
@@ -176,8 +182,9 @@ def _generation_config(call: Call, target: Target, others: bytes | None, dropped
         config.update(_format(call.format, dropped))
     if call.thinking is not None and (thinking := _thinking(call, call.thinking, target, dropped)):
         config["thinkingConfig"] = thinking
-    if others is not None:
-        config.update((name, raw) for name, raw in _OBJECT.decode(others).items() if name not in config)
+    for path, raw in extras.items():
+        if path.startswith(CONFIG):
+            config.setdefault(path.removeprefix(CONFIG), msgspec.Raw(raw))
     return config
 
 
