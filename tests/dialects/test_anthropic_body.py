@@ -185,17 +185,17 @@ def test_thoughts_that_another_provider_proved_or_nobody_did_are_taken_out_of_a_
     own = {"type": "thinking", "thinking": "own", "signature": "EqQB"}
     sent = body(
         messages=[
-            {"role": "user", "content": "tl1. is no signature"},
+            {"role": "user", "content": "~~tl1. is no signature"},
             {"role": "assistant", "content": [own, {"type": "thinking", "thinking": "x", "signature": ""}]},
             {"role": "assistant", "content": [{"type": "redacted_thinking", "data": wrap(Opaque("gemini", b"1"))}]},
-            {"role": "user", "content": [{"type": "text", "text": '"tl1.'}]},
+            {"role": "user", "content": [{"type": "text", "text": '"~tl1.'}]},
         ]
     )
     spliced, dropped = splice(sent)
     assert msgspec.json.decode(spliced)["messages"] == [
-        {"role": "user", "content": "tl1. is no signature"},
+        {"role": "user", "content": "~~tl1. is no signature"},
         {"role": "assistant", "content": [own]},
-        {"role": "user", "content": [{"type": "text", "text": '"tl1.'}]},
+        {"role": "user", "content": [{"type": "text", "text": '"~tl1.'}]},
     ]
     assert dropped == ("reasoning",)
 

@@ -16,7 +16,7 @@ from trunkline.dialects.opaque import PREFIX, unwrap, wrap
 @given(st.builds(Opaque, st.text(st.characters(exclude_categories=["Cs"])), RAW_OBJECTS))
 def test_what_was_wrapped_comes_out_as_it_went_in(opaque: Opaque) -> None:
     text = wrap(opaque)
-    assert re.fullmatch(r"tl1\.[A-Za-z0-9_-]+", text)
+    assert re.fullmatch(r"~tl1\.[A-Za-z0-9_-]+", text)
     assert unwrap(text) == opaque
 
 
@@ -27,7 +27,7 @@ def test_the_bytes_of_the_json_are_kept() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "EqQBCgIYAhIM", "tl1", "tl1.", "tl1.!", "tl1.e30", "tl1.bnVsbA", "tl1.\u00e9", "tl1." + "A" * 41, "tl2.e30"],
+    ["", "EqQBCgIYAhIM", "~tl1", "~tl1.", "~tl1.!", "~tl1.e30", "~tl1.bnVsbA", "~tl1.\u00e9", "~tl1." + "A" * 41, "~tl2.e30"],
 )
 def test_any_other_text_is_the_providers_own(text: str) -> None:
     assert unwrap(text) is None

@@ -238,7 +238,7 @@ def test_a_part_is_read(part: dict[str, Any], block: object) -> None:
         ({"role": "function", "name": "f", "content": "x"}, "role"),
         ({"role": "user"}, "content"),
         ({"role": "user", "content": 5}, "content"),
-        ({"role": "user", "content": [5]}, "content[0]"),
+        ({"role": "user", "content": [5]}, "content"),
         ({"role": "user", "content": [{}]}, "content[0].type"),
         ({"role": "user", "content": [{"type": "video_url", "video_url": {"url": "u"}}]}, "content[0].type"),
         ({"role": "system", "content": [{"type": "image_url", "image_url": {"url": "u"}}]}, "content[0].type"),

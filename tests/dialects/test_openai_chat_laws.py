@@ -229,7 +229,7 @@ def test_a_foreign_proof_goes_to_no_upstream_of_this_dialect(reply: Reply) -> No
     body = msgspec.json.encode({"model": "fast", "messages": [message]})
     sent = egress.splice(body, ingress.peek(body), target(quirks=GENEROUS))
     call = egress.write_call(ingress.read_call(body), target(quirks=GENEROUS))
-    assert b"tl1." not in sent.body + call.body
+    assert b"~tl1." not in sent.body + call.body
     proven = [block.kind for block in reply.blocks if block.opaque is not None]
     assert ("reasoning.signature" in sent.dropped) is bool(proven)
     assert ("reasoning.signature" in call.dropped) is (BlockKind.REASONING in proven)

@@ -200,7 +200,7 @@ def test_thoughts_that_this_provider_cannot_read_stay_out_and_are_named() -> Non
     spoken = b'{"type":"reasoning","id":"rs_3","summary":[],"content":[{"type":"reasoning_text","text":"Hm"}]}'
     call = b'{"type":"function_call","call_id":"c","name":"f","arguments":"{}"}'
     lost = b'{"type":"reasoning","id":"rs_1","summary":[],"encrypted_content":null,"content":[]}'
-    foreign = b'{"type":"reasoning","id":"rs_4","summary":[],"encrypted_content":"tl1.call.eA"}'
+    foreign = b'{"type":"reasoning","id":"rs_4","summary":[],"encrypted_content":"~tl1.call.eA"}'
     data = b'{"model":"m","input":[' + b", ".join([lost, readable, spoken, call, foreign]) + b"]}"
     request = DIALECT.splice(data, with_keys(data), target())
     assert bytes(top_level(request.body)["input"]) == b"[" + b",".join([readable, spoken, call]) + b"]"

@@ -405,7 +405,7 @@ NAMES = [
     *("type", "role", "content", "input", "text", "image_url", "file_data", "summary", "tools", "name", "format"),
     *("call_id", "arguments", "output", "reasoning", "effort", "include", "tool_choice", "encrypted_content", "model"),
 ]
-WORDS = ["message", "user", "assistant", "input_text", "function_call", "reasoning", "function", "tl1.call.eA", "auto"]
+WORDS = ["message", "user", "assistant", "input_text", "function_call", "reasoning", "function", "~tl1.call.eA", "auto"]
 ODD = st.recursive(
     st.none()
     | st.booleans()

@@ -303,15 +303,6 @@ def post(
     )
 
 
-def may_hold(raw: msgspec.Raw | None, *words: bytes) -> bool:
-    """Whether one of these keys can stand in this JSON at all: a quick look, which spares nearly everybody a slow one.
-
-    True also where any letter is escaped: it could be one of theirs.
-    """
-    text = bytes(raw or b"")
-    return b"\\u" in text or any(word in text for word in words)
-
-
 def key_header(provider: Provider) -> tuple[tuple[str, str], ...]:
     """The header that carries the provider's key, in its dialect's own way or as its row says; none without a key."""
     if provider.credential is None:

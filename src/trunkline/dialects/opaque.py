@@ -10,8 +10,28 @@ import msgspec
 
 from trunkline.core.call import Opaque
 
-PREFIX: Final = "tl1."
-"""Ours, first version. No provider's own proof begins with it."""
+PREFIX: Final = "~tl1."
+"""Ours, first version. No provider's own proof begins with it, and its first character is rare in what people write."""
+
+START: Final = PREFIX + urlsafe_b64encode(b'{"dialect":"').decode()
+"""How all that `wrap` gives begins: long, which makes it quick to look for."""
+
+_RARE: Final = PREFIX[0].encode()
+_MARK: Final = PREFIX.encode()
+_TRIES: Final = 64
+
+NONE: Final = PREFIX + "none"
+"""Where a dialect wants a proof and there is none: it says so, and `unwrap` gives None."""
+
+
+def may_hold_proofs(body: bytes) -> bool:
+    """Whether a proof of ours can stand in here. It is asked of every body, so it looks for the rare character."""
+    at = body.find(_RARE)
+    for _ in range(_TRIES):
+        if at < 0 or body.startswith(_MARK, at):
+            return at >= 0
+        at = body.find(_RARE, at + 1)
+    return _MARK in body
 
 
 class _Wrapped(msgspec.Struct):

@@ -14,6 +14,7 @@ import msgspec
 from trunkline.core.call import Opaque
 from trunkline.core.reply import Block, BlockKind, Head, Reply, Usage
 from trunkline.dialects.anthropic_messages.words import NAME, THOUGHTS, UNREADABLE, finish_of
+from trunkline.dialects.opaque import NONE
 from trunkline.dialects.upstream_error import (
     classify,
     invalid_answer,
@@ -187,7 +188,7 @@ def _block(raw: msgspec.Raw, block: ContentBlock) -> Block | None:
         case "text":
             return Block(BlockKind.TEXT, block.text)
         case "thinking":
-            return Block(BlockKind.REASONING, block.thinking, opaque=proof(raw) if block.signature else None)
+            return Block(BlockKind.REASONING, block.thinking, opaque=proof(raw) if block.signature not in {"", NONE} else None)
         case "redacted_thinking":
             return Block(BlockKind.REASONING, "", opaque=proof(raw))
         case "tool_use":

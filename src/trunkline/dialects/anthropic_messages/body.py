@@ -1,25 +1,22 @@
 """A client's own body on its way to an upstream of the same dialect: what of it must change.
 
 A conversation may hold thoughts whose proof is another provider's, wrapped by us into a signature, or which never had
-one. Anthropic refuses both, so they are taken out; everything else stays as the bytes that came.
+one, as our signature then says. Anthropic refuses both, so they are taken out; everything else stays as the bytes that
+came.
 """
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from trunkline.core.problem import invalid
 from trunkline.dialects.anthropic_messages.words import THOUGHTS, UNREADABLE
-from trunkline.dialects.opaque import PREFIX
+from trunkline.dialects.opaque import PREFIX, may_hold_proofs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-_MAY_BE_FOREIGN = re.compile(rb'"' + PREFIX.encode().replace(b".", rb"\.") + rb'|"signature"\s*:\s*""')
-"""Clients send back what we wrote, in plain letters: a body without this needs no closer look."""
 
 
 class _Block(msgspec.Struct):
@@ -38,7 +35,7 @@ def without_foreign_thoughts(body: bytes, keys: Mapping[str, msgspec.Raw]) -> by
 
     Raises Problem INVALID_REQUEST where the messages cannot be read.
     """
-    if _MAY_BE_FOREIGN.search(body) is None:
+    if not may_hold_proofs(body):
         return None
     try:
         turns = _TURNS.decode(keys.get("messages", b"[]"))

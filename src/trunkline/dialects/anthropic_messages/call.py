@@ -38,7 +38,7 @@ from trunkline.dialects.anthropic_messages.words import NAME, UNREADABLE
 from trunkline.dialects.asked_models import PLANNED
 from trunkline.dialects.dialect import top_level
 from trunkline.dialects.json_fields import JsonFields
-from trunkline.dialects.opaque import unwrap
+from trunkline.dialects.opaque import NONE, unwrap
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -343,7 +343,7 @@ def _thought(block: JsonFields, *, is_redacted: bool) -> Reasoning:
     """A thought, and its proof: ours to unwrap, or Anthropic's, for which the whole block is kept."""
     text = "" if is_redacted else block.needed_text("thinking")
     proof = block.needed_text("data") if is_redacted else block.text("signature")
-    if not proof:
+    if not proof or proof == NONE:
         return Reasoning(text, is_redacted=is_redacted)
     opaque = unwrap(proof) or Opaque(NAME, block.whole())
     return Reasoning(text, opaque, is_redacted=is_redacted)

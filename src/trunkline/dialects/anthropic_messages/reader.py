@@ -21,6 +21,7 @@ from trunkline.dialects.anthropic_messages.answer import (
     read_error_object,
 )
 from trunkline.dialects.anthropic_messages.words import UNREADABLE, finish_of, prove
+from trunkline.dialects.opaque import NONE
 from trunkline.dialects.upstream_error import cut_short, invalid_answer
 
 if TYPE_CHECKING:
@@ -241,7 +242,7 @@ class Reader:
         if kind is BlockKind.TOOL_CALL and self._is_empty:
             # Arguments may come whole at the start, and a tool without any still gets an object.
             events.append(Delta(self._index, arguments_of(self._begun)))
-        if self._signature and self._thought_size <= MAX_PROVEN_CHARACTERS:
+        if self._signature not in {"", NONE} and self._thought_size <= MAX_PROVEN_CHARACTERS:
             self._proof = prove("".join(self._thought), self._signature)
         events.append(End(self._index, self._proof))
         self._proof, self._signature, self._thought = None, "", []

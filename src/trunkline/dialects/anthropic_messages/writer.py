@@ -15,7 +15,7 @@ from trunkline.core.problem import Kind
 from trunkline.core.reply import Block, BlockKind, Delta, End, Finish, Head, Start, Usage
 from trunkline.dialects import sse
 from trunkline.dialects.anthropic_messages.words import input_of, stop_reason_of, thought_of
-from trunkline.dialects.opaque import wrap
+from trunkline.dialects.opaque import NONE, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -161,11 +161,10 @@ class Writer:
                 self._stop(out)
             self._redacted(thought.data, out)
             return
-        signature = _signature(opaque)
-        if signature:
+        if opaque is not None:
             self._begin_thought(out)
-            self._change(b'{"type":"signature_delta","signature":%b}' % _encode(signature), out)
         if not self._waits:
+            self._change(b'{"type":"signature_delta","signature":%b}' % _encode(_signature(opaque)), out)
             self._stop(out)
 
     def _redacted(self, data: str, out: list[bytes]) -> None:
@@ -292,10 +291,9 @@ def _content(block: Block, index: int, opening: Opening) -> list[dict[str, Any] 
         case BlockKind.REASONING:
             if block.opaque is not None and thought_of(block.opaque) is not None:
                 return [msgspec.Raw(block.opaque.raw)]
-            signature = _signature(block.opaque)
-            if not block.text and not signature:
+            if not block.text and block.opaque is None:
                 return []
-            return [{"type": "thinking", "thinking": block.text, "signature": signature}]
+            return [{"type": "thinking", "thinking": block.text, "signature": _signature(block.opaque)}]
         case _:
             return [{"type": "text", "text": block.text}]
 
@@ -306,9 +304,9 @@ def _call_id(opening: Opening, index: int) -> str:
 
 
 def _signature(opaque: Opaque | None) -> str:
-    """What stands as a thought's signature: its own, or another dialect's proof; empty where there is none."""
+    """What stands as a thought's signature: its own, another dialect's proof, or that there is none."""
     if opaque is None:
-        return ""
+        return NONE
     thought = thought_of(opaque)
     return thought.signature if thought is not None else wrap(opaque)
 

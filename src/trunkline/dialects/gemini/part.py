@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from trunkline.core.call import Opaque
-from trunkline.dialects.opaque import PREFIX, unwrap, wrap
+from trunkline.dialects.opaque import START, unwrap, wrap
 
 NAME: Final = "gemini"
 
@@ -28,8 +28,8 @@ _UNPROVEN: Final = frozenset({UNPROVEN, b64encode(UNPROVEN.encode()).decode()})
 OWN_PARTS: Final = ("executableCode", "codeExecutionResult", "toolCall", "toolResponse", "inlineData")
 """Parts of an answer that the hub has no word for."""
 
-MARK: Final = urlsafe_b64encode(PREFIX.encode()[:3]).decode()
-"""How every proof of another dialect begins."""
+MARK: Final = urlsafe_b64encode(START.encode()).decode()
+"""How every proof of another dialect begins: 21 bytes are 28 whole letters."""
 
 _ECHOED: Final = frozenset(
     {*OWN_PARTS, "text", "thought", "thoughtSignature", "mediaResolution", "videoMetadata", "partMetadata"}

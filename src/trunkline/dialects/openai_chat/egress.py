@@ -14,7 +14,7 @@ from trunkline.core.call import Need
 from trunkline.core.problem import Problem, invalid
 from trunkline.dialects.asked_models import PLANNED
 from trunkline.dialects.dialect import WireRequest, join, post
-from trunkline.dialects.opaque import PREFIX
+from trunkline.dialects.opaque import may_hold_proofs
 from trunkline.dialects.openai_chat.fields import OPENROUTER
 from trunkline.dialects.openai_chat.messages import without_foreign_proofs
 from trunkline.dialects.openai_chat.reader import Reader, read_whole
@@ -85,7 +85,7 @@ class OpenAIChat:
         if quirks.keeps_answers and "metadata" in keys:
             changes["metadata"] = None  # refused unless the answer is stored
             dropped.append("metadata")
-        if PREFIX.encode() in body and (messages := without_foreign_proofs(bytes(keys["messages"]))):
+        if may_hold_proofs(body) and (messages := without_foreign_proofs(bytes(keys["messages"]))):
             changes["messages"] = messages
             dropped.append("reasoning.signature")
         return post(

@@ -14,7 +14,6 @@ import msgspec
 
 from trunkline.core.problem import invalid
 from trunkline.dialects.asked_models import PLANNED
-from trunkline.dialects.dialect import may_hold
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -94,6 +93,12 @@ class _Shape(msgspec.Struct):
     audio: msgspec.Raw = msgspec.Raw()
 
 
+class _Plain(msgspec.Struct):
+    type: str | None = None
+    file_id: object = None
+
+
+_PARTS = msgspec.json.Decoder(list[_Plain])
 _MESSAGE_LIST = msgspec.json.Decoder(list[_Shape])
 _OBJECT_LIST = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -106,10 +111,7 @@ def provider_state(envelope: Envelope) -> str | None:
     for name in keys:
         if name in _STATE and not _is_nothing(keys[name]):
             return name
-    messages = keys.get("messages")
-    if messages is None or not may_hold(messages, b"file_id", b'"audio"'):
-        return None
-    return next(_stored(messages), None)
+    return next(_stored(keys["messages"]), None) if "messages" in keys else None
 
 
 def provider_tool(envelope: Envelope) -> str | None:
@@ -141,16 +143,23 @@ def _stored(messages: msgspec.Raw) -> Iterator[str]:
     for place, message in enumerate(told):
         if bytes(message.audio)[:1] == b"{":
             yield f"messages[{place}].audio"
-        content = bytes(message.content)
-        if content[:1] != b"[":
+        if bytes(memoryview(message.content)[:1]) != b"[" or _is_plain(message.content):
             continue
         path = f"messages[{place}].content"
         try:
-            parts = _OBJECT_LIST.decode(content)
+            parts = _OBJECT_LIST.decode(message.content)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             raise invalid(f"`{path}` must be a string or a list of objects.", param=path) from None
         for at, part in enumerate(parts):
             yield from _stored_part(part, f"{path}[{at}]")
+
+
+def _is_plain(content: msgspec.Raw) -> bool:
+    """Whether these parts are nothing but text: by far the most."""
+    try:
+        return all(part.type == "text" and part.file_id is None for part in _PARTS.decode(content))
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return False
 
 
 def _stored_part(part: Mapping[str, msgspec.Raw], path: str) -> Iterator[str]:
