@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from trunkline.core.catalog import Quirks, Timeouts
+from trunkline.core.catalog import Model, Quirks, Timeouts
 from trunkline.settings.reading import presets
 from trunkline.settings.values import ProviderRow, Server
 from trunkline.settings.variables import VARIABLES
@@ -37,11 +37,37 @@ the router does not start with one.
 PROVIDERS = """
 ## Providers
 
-A key in the environment switches its provider on; a server of your own, which needs none, is switched on by its
-address. The first that is on, in this order, answers requests that name no model.
+A key in the environment switches its provider on; where it may have several names, the first that is set counts. A
+server of your own, which needs none, is switched on by its address. The first that is on, in this order, answers
+requests that name no model.
 
-| provider | variables | model by default | the vendor's page |
-|---|---|---|---|
+| provider | dialect | switched on by | also reads | model by default | the vendor's page |
+|---|---|---|---|---|---|
+"""
+
+SIGNED = """
+### Credentials that a machine has for other reasons
+
+AWS and Google credentials, and `GITHUB_TOKEN`, are on many machines for reasons of their own, and whoever reaches the
+router would spend on them. So they switch nothing on by themselves:
+
+- **Amazon Bedrock** takes a key of its own, `AWS_BEARER_TOKEN_BEDROCK`. With `TRUNKLINE_BEDROCK=1` its requests are
+  signed instead, by `AWS_ACCESS_KEY_ID` and its companions, else by what botocore finds in the process's environment
+  and on the machine: profiles, single sign-on, web identity, roles. That needs `pip install 'trunkline[bedrock]'`.
+  Either way `AWS_REGION` says where. `bedrock` speaks OpenAI's chat completions, `bedrock-claude` Anthropic's messages.
+- **Vertex AI** is switched on as Google's own SDK is, by `GOOGLE_GENAI_USE_VERTEXAI=true` and `GOOGLE_CLOUD_PROJECT`.
+  It needs `pip install 'trunkline[vertex]'`. The credentials are those of `GOOGLE_APPLICATION_CREDENTIALS`, else the
+  machine's own. Google's models are served; Anthropic's on Vertex speak a form of their own, which is not.
+- **GitHub**: `GITHUB_API_KEY=$GITHUB_TOKEN`, or `api_key = "env:GITHUB_TOKEN"` under `[providers.github]`. GitHub ended
+  that service on 2026-07-30.
+
+A second region or project is a row of its own:
+
+```toml
+[providers.frankfurt]
+preset = "bedrock"
+fill = { region = ["eu-central-1"] }
+```
 """
 
 TOML = """
@@ -54,7 +80,7 @@ Optional; `--config` or `TRUNKLINE_CONFIG` names another file. Unknown keys are 
 default_model = "openrouter/anthropic/claude-sonnet-4"   # for requests to /api/chat that name none
 
 [aliases]
-fast = "groq/llama-3.3-70b-versatile"
+fast = "groq/openai/gpt-oss-120b"
 
 [providers.groq.timeouts]       # change a row that ships with Trunkline
 first_token_s = 20
@@ -71,10 +97,22 @@ that an aggregator serves (`openai/gpt-4o` through OpenRouter); a bare name that
 """
 
 
+MODELS = """
+`offers` are what a model takes and gives besides text: images, files, audio, tools, schema, embeddings; nothing else is
+asked of it. `thinking` is how it is asked to think: `effort` (by a word), `budget` (by a limit in tokens) or `never`. A
+family is what is known of all models whose names begin with its `id`.
+"""
+
+INTERNAL = frozenset(
+    {"keys", "needs_key", "switch", "base_url_variable", "model_variable", "auth_variables", "retired"}
+)
+"""Fields of a row that only those which ship with Trunkline have a use for."""
+
+
 def default_of(struct: type[msgspec.Struct], name: str) -> str:
     """A field's default as TOML would write it."""
-    value = getattr(struct(), name)
-    if value is None or value in ("", ()):
+    value = next(field.default for field in msgspec.structs.fields(struct) if field.name == name)
+    if value is None or value is msgspec.NODEFAULT or value in ("", ()):
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -90,36 +128,47 @@ def table(title: str, struct: type[msgspec.Struct], hidden: frozenset[str] = fro
     return f"\n### {title}\n\n| key | default |\n|---|---|\n{rows}"
 
 
+def provider_line(name: str, row: ProviderRow) -> str:
+    """One provider's line of the table."""
+    cells = (
+        f"{row.label} (`{name}`)",
+        f"`{row.dialect}`",
+        " or ".join(f"`{variable}`" for variable in row.switches),
+        ", ".join(f"`{variable}`" for variable in row.variables if variable not in row.switches),
+        f"`{row.default_model}`" if row.default_model else "",
+        f"<{row.source}>" + (f" (ended on {row.retired})" if row.retired else ""),
+    )
+    return f"| {' | '.join(cells)} |\n"
+
+
 def page() -> str:
     """The whole page."""
     rows = "".join(
         f"| `{v.name}` | {v.meaning} | {f'`{v.shown_default}`' if v.shown_default else ''} |\n" for v in VARIABLES
     )
     rows += "| `TRUNKLINE_CONFIG` | The configuration file. | `trunkline.toml` |\n"
-    providers = "".join(
-        f"| {row.label} (`{name}`) | "
-        + ", ".join(f"`{v}`" for v in row.variables)
-        + f" | {f'`{row.default_model}`' if row.default_model else ''} | <{row.source}> |\n"
-        for name, row in presets().items()
-    )
+    providers = "".join(provider_line(name, row) for name, row in presets().items())
     directories = frozenset({"admin_secret", "data_dir", "cache_dir"})
     return (
         TOP
         + rows
         + PROVIDERS
         + providers
+        + SIGNED
         + TOML
         + table("[server]", Server, directories)
         + table("[timeouts], and `timeouts` of a provider: seconds", Timeouts)
-        + table("[providers.NAME]", ProviderRow, frozenset({"key", "base_url_variable", "model_variable"}))
+        + table("[providers.NAME]", ProviderRow, INTERNAL)
         + table("`quirks` of a provider", Quirks)
+        + table("`models` and `families` of a provider", Model)
+        + MODELS
     )
 
 
 def unnamed_in_example() -> list[str]:
     """The variables that .env.example forgot."""
     example = EXAMPLE.read_text(encoding="utf-8")
-    names = [v.name for v in VARIABLES] + [row.variables[0] for row in presets().values()]
+    names = [v.name for v in VARIABLES] + [row.switches[0] for row in presets().values()]
     return [name for name in names if f"{name}=" not in example]
 
 

@@ -394,3 +394,12 @@ def test_a_spliced_body_goes_out_with_the_key() -> None:
     body = b'{"model":"m","messages":[]}'
     request = OpenAIChat().splice(body, OpenAIChatIngress().peek(body), target())
     assert request.headers[-1][0] == "authorization"
+
+
+def test_a_seed_goes_under_the_providers_own_name_and_what_it_refuses_is_left_out_by_name() -> None:
+    quirks = Quirks(seed_key="random_seed", refuses=("user", "service_tier"))
+    body, dropped = write(Call(messages=(HELLO,), seed=7, user="u-1"), quirks)
+    assert body["random_seed"] == 7
+    assert "seed" not in body
+    assert "user" not in body
+    assert dropped == ("user",)

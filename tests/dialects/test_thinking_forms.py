@@ -33,15 +33,17 @@ def at(dialect: str, form: ThinkingForm | None, **more: Any) -> Target:
     return any_target(name="p", dialect=dialect, quirks=quirks, model=Model(id="m", thinking=form, **more))
 
 
-def written(to: Target, thinking: Thinking | None, **more: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
-    call = Call(messages=HELLO, thinking=thinking, **{"max_tokens": 10_000, **more})
+def written(
+    to: Target, thinking: Thinking | None, *, max_tokens: int = 10_000, temperature: float | None = None
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    call = Call(messages=HELLO, thinking=thinking, max_tokens=max_tokens, temperature=temperature)
     request = EGRESSES[to.provider.dialect].write_call(call, to)
     return msgspec.json.decode(request.body), request.dropped
 
 
-def said(to: Target, thinking: Thinking, **more: Any) -> tuple[Any, tuple[str, ...]]:
+def said(to: Target, thinking: Thinking, max_tokens: int = 10_000) -> tuple[Any, tuple[str, ...]]:
     """What the request says of thinking, whatever its dialect calls it, and what is named as dropped."""
-    body, dropped = written(to, thinking, **more)
+    body, dropped = written(to, thinking, max_tokens=max_tokens)
     match to.provider.dialect:
         case "anthropic_messages":
             return (body.get("thinking"), body.get("output_config")), dropped

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from typing import TYPE_CHECKING
 
 import pytest
 
 from trunkline.core.caller import Secret
-from trunkline.core.catalog import Origin, Provider, Timeouts
+from trunkline.core.catalog import Auth, Origin, Provider, Timeouts
 from trunkline.doctor.answers import check_local_model, check_provider, no_provider
 from trunkline.doctor.finding import State
 from trunkline.doctor.sources import Reading
 from trunkline.settings.values import Server, Settings
+from trunkline.upstream.auth import authenticators
 from trunkline.upstream.client import Client
 from trunkline.upstream.script import (
     End,
@@ -219,3 +221,73 @@ async def test_the_local_models_weights_are_looked_for_and_not_fetched(tmp_path:
     finding = await check_local_model(Reading(settings=Settings(server=Server(cache_dir=str(cache)))))
     assert finding.state in {State.OK, State.SKIPPED}
     assert not await asyncio.to_thread(cache.exists)
+
+
+def signed(port: int, *, probe: str, **values: str) -> Provider:
+    return Provider(
+        name="bedrock",
+        label="Amazon Bedrock",
+        dialect="openai_chat",
+        origin=Origin("http", "127.0.0.1", port, "bedrock"),
+        path="/v1",
+        auth=Auth.SIGV4,
+        auth_scope="eu-west-1/bedrock",
+        auth_values=tuple((name, Secret(value)) for name, value in values.items()),
+        probe=probe,
+        allow_private=True,
+    )
+
+
+async def asked_signed(provider: Provider) -> Finding:
+    client = Client(authenticators=authenticators([provider]))
+    try:
+        return await asked(client, provider)
+    finally:
+        await client.aclose()
+
+
+KEYS = {"AWS_ACCESS_KEY_ID": "AKID", "AWS_SECRET_ACCESS_KEY": "canary"}
+
+
+async def test_a_key_that_nothing_can_try_for_free_is_not_tried(client: Client, upstream: ScriptedUpstream) -> None:
+    finding = await asked(client, openrouter(upstream.port, probe=""))
+    assert (finding.state, finding.says) == (
+        State.SKIPPED,
+        "OpenRouter has no call that costs nothing, so the key was not tried.",
+    )
+    assert upstream.opened == 0
+
+
+async def test_signed_requests_are_tried_where_that_costs_nothing(upstream: ScriptedUpstream) -> None:
+    finding = await asked_signed(signed(upstream.port, probe="/models", **KEYS))
+    assert (finding.state, finding.says) == (State.OK, "Amazon Bedrock accepted the credentials.")
+    assert upstream.requests[0].headers["authorization"].startswith("AWS4-HMAC-SHA256 ")
+
+
+async def test_refused_credentials_say_whose_they_may_be(upstream: ScriptedUpstream) -> None:
+    upstream.play(json_error(403, {"message": "not authorized"}))
+    finding = await asked_signed(signed(upstream.port, probe="/account", **KEYS))
+    assert (finding.state, finding.says) == (State.FAILED, "Amazon Bedrock refused the credentials (status 403).")
+    assert "which account" in (finding.fix or "")
+
+
+async def test_credentials_that_are_there_are_enough_where_no_call_is_free(upstream: ScriptedUpstream) -> None:
+    finding = await asked_signed(signed(upstream.port, probe="", **KEYS))
+    assert finding.state is State.OK
+    assert finding.says.startswith("The credentials for Amazon Bedrock are there;")
+    assert upstream.opened == 0
+
+
+async def test_credentials_that_are_not_there_say_what_to_set(
+    upstream: ScriptedUpstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    finding = await asked_signed(signed(upstream.port, probe=""))
+    assert finding.state is State.FAILED
+    assert finding.says == "The router's AWS credentials for Amazon Bedrock are not there."
+    assert finding.fix is not None
+    assert finding.fix.startswith("Where the router runs, set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")

@@ -8,6 +8,7 @@ import pytest
 
 from trunkline.core.caller import Secret
 from trunkline.core.catalog import Model, Origin, Quirks, Timeouts
+from trunkline.settings.provider_rows import DIALECTS
 from trunkline.settings.reading import presets
 from trunkline.settings.values import compile_catalog
 
@@ -40,7 +41,9 @@ def test_only_providers_with_a_key_are_on_in_the_order_of_the_presets(desk: Desk
 
 
 def test_every_preset_is_a_whole_row_once_its_key_or_its_address_is_there(desk: Desk) -> None:
-    given = {name: "k" for row in presets().values() for name in row.key_variables}
+    given = dict.fromkeys(("AWS_REGION", "GOOGLE_CLOUD_PROJECT"), "somewhere")
+    given |= {name: "k" for row in presets().values() for name in row.key_variables}
+    given |= {name: "1" for row in presets().values() for name in row.switch or ()}
     given |= {row.base_url_variable: "http://127.0.0.1:9" for row in presets().values() if row.base_url_variable}
     settings = desk.load(**given)
     assert list(named(settings)) == list(presets())
@@ -48,7 +51,20 @@ def test_every_preset_is_a_whole_row_once_its_key_or_its_address_is_there(desk: 
     for name, row in presets().items():
         assert row.source is not None
         assert row.source.startswith("https://")
+        assert row.dialect in DIALECTS
         assert catalog.resolve(f"{name}/{row.default_model or 'any'}").provider.name == name
+
+
+@pytest.mark.parametrize("name", presets())
+def test_each_preset_is_switched_on_by_one_variable_of_its_own(desk: Desk, name: str) -> None:
+    row = presets()[name]
+    where = {"AWS_REGION": "somewhere", "GOOGLE_CLOUD_PROJECT": "somewhere"} if row.auth else {}
+    assert row.switches
+    for variable in row.switches:
+        given = {variable: "http://127.0.0.1:9" if variable == row.base_url_variable else "1", **where}
+        if row.base_url is None and row.base_url_variable is not None:
+            given[row.base_url_variable] = "http://127.0.0.1:9"
+        assert name in named(desk.load(**given))
 
 
 def test_a_server_without_a_key_is_switched_on_by_its_address(desk: Desk) -> None:

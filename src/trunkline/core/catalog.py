@@ -48,7 +48,7 @@ class Quirks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     (OpenRouter's object), or empty where it cannot be asked. `reasoning_echo_key`: under which key of a message it
     takes earlier reasoning back; empty where it does not. `takes_cache_control`, `takes_top_k`: whether it knows
     these. `keeps_answers`: it stores them unless told `store: false`. `accepts_provider_object`: it knows
-    OpenRouter's own fields.
+    OpenRouter's own fields. `seed_key`: what it calls the seed. `refuses`: fields that it takes for a mistake.
     """
 
     serves_any_model: bool = False
@@ -61,6 +61,8 @@ class Quirks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     takes_top_k: bool = False
     keeps_answers: bool = False
     accepts_provider_object: bool = False
+    seed_key: str = "seed"
+    refuses: tuple[str, ...] = ()
 
 
 class Auth(StrEnum):

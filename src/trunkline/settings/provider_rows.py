@@ -23,8 +23,11 @@ DIALECTS: Final = frozenset({"anthropic_messages", "gemini", "openai_chat", "ope
 CLOUD_PLATFORM: Final = "https://www.googleapis.com/auth/cloud-platform"
 """What a token of Google's is for, unless the row says otherwise."""
 
-_LIBRARY: Final = {Auth.SIGV4: ("botocore", "bedrock"), Auth.GOOGLE: ("google.auth", "vertex")}
-"""The package that a way to authenticate needs, and the extra that brings it."""
+_LIBRARY: Final = {
+    Auth.SIGV4: ("botocore", "botocore", "bedrock"),
+    Auth.GOOGLE: ("google.auth", "google-auth", "vertex"),
+}
+"""What a way to authenticate needs: the module, the package that has it, and the extra that brings it."""
 
 _YES: Final = frozenset({"1", "true", "yes", "on"})
 _FILLING: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.:_-]{0,99}", re.ASCII)
@@ -64,6 +67,8 @@ class RowReader:
             if key_name is not None and row.base_url_variable is not None:
                 self._warn(f"{key_name} is set without {row.base_url_variable}, so {row.label or name} is off.")
             return None
+        if row.retired is not None and not is_written:
+            self._warn(f"{row.label or name} was ended by its vendor on {row.retired}: {reason} leads nowhere.")
         if is_written and row.wants_key and key is None and _is_reference(row):
             self._mistake(f"{where} has no key: set {_either(row.key_variables)}.")
         if row.dialect not in DIALECTS and (row.base_url or url):
@@ -176,10 +181,10 @@ class RowReader:
         auth = row.auth or Auth.KEY
         if auth is Auth.KEY:
             return made
-        library, extra = _LIBRARY[auth]
-        if not _is_installed(library):
+        module, package, extra = _LIBRARY[auth]
+        if not _is_installed(module):
             subject = f"{reason} is set, but {made.label}" if reason is not None else where
-            self._mistake(f"{subject} needs the package {library}: pip install 'trunkline[{extra}]'")
+            self._mistake(f"{subject} needs the package {package}: pip install 'trunkline[{extra}]'")
             return None
         scope = row.auth_scope or (CLOUD_PLATFORM if auth is Auth.GOOGLE else "")
         filled = self._filled(row, scope, where, reason)
@@ -213,9 +218,9 @@ def _fill(template: str, filled: Mapping[str, str]) -> str:
     return template
 
 
-def _is_installed(package: str) -> bool:
+def _is_installed(module: str) -> bool:
     try:
-        return find_spec(package) is not None
+        return find_spec(module) is not None
     except ModuleNotFoundError:  # its parent is not there
         return False
 

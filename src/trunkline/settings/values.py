@@ -51,7 +51,8 @@ class ProviderRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     key, or need not. `switch` are variables that say 1 to have it on with what the machine is signed in with.
     `path` is added to an address that `base_url_variable` gives without one. `fill` names what fills the blanks of
     `base_url` and `auth_scope`: `env:NAME` or a plain value, the first that is there; `base_url_at` has another
-    address where a blank has that value. `auth_variables` are those that its way to authenticate reads.
+    address where a blank has that value. `auth_variables` are those that its way to authenticate reads. `retired` is
+    the day on which its vendor ended the service.
     """
 
     preset: str | None = None
@@ -80,6 +81,7 @@ class ProviderRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     timeouts: dict[str, float] | None = None
     allow_private: bool | None = None
     source: str | None = None
+    retired: str | None = None
 
     @property
     def key_variables(self) -> tuple[str, ...]:
@@ -91,6 +93,13 @@ class ProviderRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         """Whether it is of no use without a key of its own."""
         has_other_way = self.auth is not None and self.auth is not Auth.KEY
         return bool(self.key_variables) and self.needs_key is not False and not has_other_way
+
+    @property
+    def switches(self) -> tuple[str, ...]:
+        """The variables any of which has it on: its keys, an address that needs none, or what says 1."""
+        keys = self.key_variables if self.needs_key is not False else ()
+        address = (self.base_url_variable,) if self.base_url_variable and not self.wants_key else ()
+        return (*keys, *(self.switch or ()), *address)
 
     @property
     def variables(self) -> tuple[str, ...]:

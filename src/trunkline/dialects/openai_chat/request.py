@@ -53,6 +53,10 @@ def write_body(call: Call, target: Target) -> tuple[bytes, tuple[str, ...]]:
     if call.thinking is not None:
         _thinking(body, call.thinking, call.max_tokens, target, dropped)
     _account(body, call, target, dropped)
+    refused = [name for name in quirks.refuses if name in body]
+    for name in refused:
+        del body[name]
+    dropped += refused
     return msgspec.json.encode(body), tuple(dict.fromkeys(dropped))
 
 
@@ -78,7 +82,7 @@ def _sampling(body: dict[str, Any], call: Call, target: Target, dropped: list[st
     plain: Mapping[str, object] = {
         "top_p": call.top_p,
         "stop": list(call.stop) or None,
-        "seed": call.seed,
+        target.provider.quirks.seed_key: call.seed,
         "frequency_penalty": call.frequency_penalty,
         "presence_penalty": call.presence_penalty,
     }
