@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from functools import partial
 from importlib import resources
@@ -50,6 +51,10 @@ if TYPE_CHECKING:
     from trunkline.store.history import History
 
     AskAll = Callable[[str], Awaitable[Sequence[dict[str, Any]]]]
+
+SWITCH_S: Final = 0.001
+"""How often threads take turns: what a large body costs in another thread delays the event loop by no more than this
+and one step of that work."""
 
 STOP_S: Final = 5.0
 """How long what is still to be written may take once everything else has ended."""
@@ -142,6 +147,7 @@ class Application:
 
     async def start(self) -> None:
         """Open what needs opening. Raises Problem UNAVAILABLE for a database that is not migrated."""
+        sys.setswitchinterval(SWITCH_S)
         if self._history is not None and self._database is not None:
             from trunkline.store.migrate import check_migrated  # noqa: PLC0415
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 MAX_INTEGER: Final = 2**53
 """Beyond it, readers of JSON no longer agree on what a number is."""
 
+MAX_ITEMS: Final = 10_000
+"""No conversation has so many messages; a body of nothing but short ones would keep everybody waiting (S09)."""
+
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _LIST = msgspec.json.Decoder(list[msgspec.Raw])
 _TEXTS = msgspec.json.Decoder(list[str])
@@ -143,6 +146,8 @@ class JsonFields:
             items = _LIST.decode(raw)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             raise self.wrong(name, "must be a list of objects") from None
+        if len(items) > MAX_ITEMS:
+            raise self.wrong(name, f"must hold at most {MAX_ITEMS:,} objects")
         return [self._object(bytes(item), f"{self.path(name)}[{place}]") for place, item in enumerate(items)]
 
     def extras(self, dialect: str) -> Extras | None:

@@ -10,6 +10,7 @@ import msgspec
 from trunkline.core.problem import Kind, Problem, Source
 from trunkline.edge.event_stream import EventStream
 from trunkline.gateway.exchange import Exchange
+from trunkline.gateway.off_loop import SHALLOW_BYTES, off_loop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,7 +92,7 @@ class Inference:
                 route=request.path,
                 ingress=ingress,
                 body=body,
-                envelope=_envelope(ingress, request, body),
+                envelope=await off_loop(len(body) >= SHALLOW_BYTES, _envelope, ingress, request, body),
                 caller=caller,
                 catalog=self._catalog(),
                 started=request.started,

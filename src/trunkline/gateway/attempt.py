@@ -15,6 +15,7 @@ from trunkline.dialects import sse
 from trunkline.dialects.upstream_error import invalid_answer
 from trunkline.gateway.exchange import Tally
 from trunkline.gateway.inbound import Batch, Inbound
+from trunkline.gateway.off_loop import DEEP_BYTES, SHALLOW_BYTES, off_loop
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -113,7 +114,7 @@ class Attempter:
         egress = self._egresses[target.provider.dialect]
         is_verbatim = _is_verbatim(exchange, egress)
         with ExitStack() as stack:
-            stream = await self._send(_request(exchange, target, egress), target, deadline)
+            stream = await self._send(await _request(exchange, target, egress), target, deadline)
             stack.callback(stream.close)
             await _refuse_what_is_not(sse.MEDIA_TYPE, stream, target, egress, deadline)
             inbound = Inbound(stream, sse.Framer(self._max_event_bytes), egress.reader(target))
@@ -129,13 +130,13 @@ class Attempter:
     async def _until_whole(self, exchange: Exchange, target: Target, tally: Tally, deadline: float) -> Whole:
         egress = self._egresses[target.provider.dialect]
         with ExitStack() as stack:
-            stream = await self._send(_request(exchange, target, egress), target, deadline)
+            stream = await self._send(await _request(exchange, target, egress), target, deadline)
             stack.callback(stream.close)
             await _refuse_what_is_not(JSON, stream, target, egress, deadline)
             body = await stream.read_all(deadline, self._max_whole_bytes + 1)
             if len(body) > self._max_whole_bytes:
                 raise invalid_answer(target, f"a whole answer over {self._max_whole_bytes} bytes")
-            reply = egress.read_reply(body, target)
+            reply = await off_loop(len(body) >= SHALLOW_BYTES, egress.read_reply, body, target)
         tally.add(unfold(reply), get_running_loop().time())
         if not _is_verbatim(exchange, egress):
             ingress = cast("WholeIngress", exchange.ingress)  # others always stream
@@ -156,13 +157,14 @@ class Attempter:
             else:
                 return Whole(target, body if _is_verbatim(exchange, counter) else ingress.write_count(tokens))
         exchange.is_estimated = True
-        return Whole(target, ingress.write_count(exchange.call().estimated_tokens()))
+        call = await off_loop(len(exchange.body) >= DEEP_BYTES, exchange.call)
+        return Whole(target, ingress.write_count(call.estimated_tokens()))
 
     async def _count(self, exchange: Exchange, target: Target, counter: CountEgress, deadline: float) -> bytes:
-        if _is_verbatim(exchange, counter):
-            request = counter.splice(exchange.body, exchange.envelope, target)
-        else:
-            request = counter.write_count_call(exchange.call(), target)
+        is_verbatim = _is_verbatim(exchange, counter)
+        write = _spliced if is_verbatim else _translated_count
+        is_large = len(exchange.body) >= (SHALLOW_BYTES if is_verbatim else DEEP_BYTES)
+        request = await off_loop(is_large, write, exchange, target, counter)
         with closing(await self._send(request, target, deadline)) as stream:
             await _refuse_what_is_not(JSON, stream, target, counter, deadline)
             return await stream.read_all(deadline, MAX_ERROR_BODY)
@@ -175,19 +177,30 @@ def _is_verbatim(exchange: Exchange, egress: Egress) -> bool:
     return egress.name == exchange.ingress.name and exchange.turn is None
 
 
-def _request(exchange: Exchange, target: Target, egress: Egress) -> WireRequest:
+async def _request(exchange: Exchange, target: Target, egress: Egress) -> WireRequest:
     """The client's own body with another model in it, or the call in the target's dialect."""
     is_verbatim = _is_verbatim(exchange, egress)
-    if is_verbatim:
-        request = egress.splice(exchange.body, exchange.envelope, target)
-    else:
-        call = exchange.call()
-        if exchange.turn is not None and target.model.context_tokens is not None:
-            # A session's earlier messages are ours to leave out; what the client itself sent is not.
-            call = call.trimmed_to(target.model.context_tokens)
-        request = egress.write_call(call, target)
+    write = _spliced if is_verbatim else _translated
+    is_large = len(exchange.body) >= (SHALLOW_BYTES if is_verbatim else DEEP_BYTES)
+    request = await off_loop(is_large, write, exchange, target, egress)
     exchange.dropped = request.dropped + _unheard(exchange, target, is_verbatim=is_verbatim)
     return request
+
+
+def _spliced(exchange: Exchange, target: Target, egress: Egress) -> WireRequest:
+    return egress.splice(exchange.body, exchange.envelope, target)
+
+
+def _translated(exchange: Exchange, target: Target, egress: Egress) -> WireRequest:
+    call = exchange.call()
+    if exchange.turn is not None and target.model.context_tokens is not None:
+        # A session's earlier messages are ours to leave out; what the client itself sent is not.
+        call = call.trimmed_to(target.model.context_tokens)
+    return egress.write_call(call, target)
+
+
+def _translated_count(exchange: Exchange, target: Target, egress: CountEgress) -> WireRequest:
+    return egress.write_count_call(exchange.call(), target)
 
 
 def _unheard(exchange: Exchange, target: Target, *, is_verbatim: bool) -> tuple[str, ...]:

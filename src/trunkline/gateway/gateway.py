@@ -11,6 +11,7 @@ import msgspec
 from trunkline.core.problem import Kind, Problem, Retry, invalid
 from trunkline.dialects.asked_models import without_names
 from trunkline.gateway.admission import admit
+from trunkline.gateway.off_loop import SHALLOW_BYTES, off_loop
 from trunkline.gateway.relay import relay
 from trunkline.gateway.settle import settle
 from trunkline.routing.plan import Wanted
@@ -52,9 +53,10 @@ class Gateway:
         problem: Problem | None = Problem(Kind.INTERNAL, "The router failed.")
         is_cancelled = False
         try:
-            admit(exchange.ingress, exchange.envelope, exchange.caller)
+            is_large = len(exchange.body) >= SHALLOW_BYTES
+            await off_loop(is_large, admit, exchange.ingress, exchange.envelope, exchange.caller)
             await self._join_session(exchange)
-            plan = self._plan(exchange)
+            plan = await off_loop(is_large, self._plan, exchange)
             with await self._attempts(exchange, plan) as committed:
                 async with aclosing(relay(exchange, committed)) as chunks:
                     yield chunks

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from trunkline.core.problem import invalid
-from trunkline.dialects.json_fields import JsonFields
+from trunkline.dialects.json_fields import MAX_ITEMS, JsonFields
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,6 +67,8 @@ class Fields(JsonFields):
             items = _LIST.decode(raw)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             raise self.wrong(name, "must be a list of objects") from None
+        if len(items) > MAX_ITEMS:
+            raise self.wrong(name, f"must hold at most {MAX_ITEMS:,} objects")
         return [Fields.of(bytes(item), f"{path}[{place}]") for place, item in enumerate(items)]
 
     def whole_number(self, name: str) -> int | None:
