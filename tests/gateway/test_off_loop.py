@@ -23,4 +23,4 @@ async def test_what_fails_there_fails_here() -> None:
         raise ValueError("there")
 
     with pytest.raises(ValueError, match="there"):
-        await off_loop(True, fail)  # noqa: FBT003 - `off_loop if`
+        await off_loop(True, fail)
