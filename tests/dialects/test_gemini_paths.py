@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from dialects.admission import admitted, shallow
 from dialects.gemini_streams import KEY, target
 from dialects.hub_strategies import JSON_VALUES, WORDS
-from trunkline.core.call import Call, Envelope, Message, Operation, Role, Text
-from trunkline.core.catalog import Origin
+from trunkline.core.call import Call, ChoiceMode, Envelope, Message, Operation, Role, Text, ToolChoice
+from trunkline.core.catalog import Origin, Quirks
 from trunkline.core.problem import Kind, Problem
 from trunkline.dialects.dialect import Egress, WholeIngress, top_level
 from trunkline.dialects.gemini.sides import Gemini, GeminiIngress
@@ -149,3 +149,26 @@ def test_a_count_that_is_none_is_an_invalid_answer(body: bytes) -> None:
     with pytest.raises(Problem) as caught:
         Gemini().read_count(body, target())
     assert caught.value.kind is Kind.UPSTREAM_INVALID
+
+
+BARE = target(quirks=Quirks(counts_bare=True))
+
+
+def test_a_bare_count_holds_a_requests_fields_and_nothing_else() -> None:
+    call = Call(messages=(Message(Role.USER, (Text("Hi"),)),), temperature=0.5, tool_choice=ToolChoice(ChoiceMode.NONE))
+    body = msgspec.json.decode(Gemini().write_count_call(call, BARE).body)
+    assert set(body) == {"contents", "generationConfig"}
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b'{"contents":[{"parts":[{"text":"Hi"}]}],"system_instruction":{"parts":[]},"safetySettings":[]}',
+        b'{"generateContentRequest":{"model":"models/x","contents":[{"parts":[{"text":"Hi"}]}],'
+        b'"system_instruction":{"parts":[]}}}',
+    ],
+)
+def test_a_clients_own_count_is_unwrapped_for_a_bare_one(sent: bytes) -> None:
+    request = Gemini().splice(sent, keyed(COUNT, sent), BARE)
+    assert request.body == b'{"contents":[{"parts":[{"text":"Hi"}]}],"system_instruction":{"parts":[]}}'
+    assert request.path.endswith(":countTokens")

@@ -49,6 +49,8 @@ class Quirks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     takes earlier reasoning back; empty where it does not. `takes_cache_control`, `takes_top_k`: whether it knows
     these. `keeps_answers`: it stores them unless told `store: false`. `accepts_provider_object`: it knows
     OpenRouter's own fields. `seed_key`: what it calls the seed. `refuses`: fields that it takes for a mistake.
+
+    Of Gemini alone: `counts_bare`: a count of tokens is asked for with a request's fields, not with a whole request.
     """
 
     serves_any_model: bool = False
@@ -63,6 +65,7 @@ class Quirks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     accepts_provider_object: bool = False
     seed_key: str = "seed"
     refuses: tuple[str, ...] = ()
+    counts_bare: bool = False
 
 
 class Auth(StrEnum):

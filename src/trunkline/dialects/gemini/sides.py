@@ -29,7 +29,7 @@ from trunkline.dialects.gemini.part import NAME
 from trunkline.dialects.upstream_error import invalid_answer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from trunkline.core.call import Call, Facts
     from trunkline.core.catalog import Target
@@ -43,6 +43,11 @@ _ACTION: Final = {
     (Operation.COUNT, True): "countTokens",
     (Operation.COUNT, False): "countTokens",
 }
+
+
+_WRAPPER: Final = "generateContentRequest"
+_COUNTED: Final = frozenset({"contents", "systemInstruction", "tools", "generationConfig"})
+"""What a bare count takes. Source: google-genai 3.4.0, as it speaks to Vertex AI (read 2026-11-25)."""
 
 
 class _Count(msgspec.Struct, rename="camel"):
@@ -164,17 +169,25 @@ class Gemini:
     def write_count_call(self, call: Call, target: Target) -> WireRequest:
         """`POST {base}/models/{model}:countTokens`, with all of the request in it."""
         body, dropped = gemini_request.write_body(call, target)
-        named = splice(body, {"model": msgspec.json.encode(f"models/{target.model.id}")})
-        whole = msgspec.json.encode({"generateContentRequest": msgspec.Raw(named)})
+        if target.provider.quirks.counts_bare:
+            whole = splice(body, _uncounted(top_level(body)))
+        else:
+            named = splice(body, {"model": msgspec.json.encode(f"models/{target.model.id}")})
+            whole = msgspec.json.encode({"generateContentRequest": msgspec.Raw(named)})
         return _request(whole, target, _ACTION[Operation.COUNT, False], dropped=dropped)
 
     def splice(self, body: bytes, envelope: Envelope, target: Target) -> WireRequest:
         """The client's own body; the model goes into the path, nothing is stored, and no proofs of others are in it."""
         keys = envelope.keys
+        if envelope.operation is Operation.COUNT and target.provider.quirks.counts_bare:
+            keys = next((top_level(bytes(raw)) for name, raw in keys.items() if camel(name) == _WRAPPER), keys)
+            changes, dropped = _changes(keys)
+            body = join(keys, {**changes, **_uncounted(keys)})
+            return _request(body, target, _ACTION[Operation.COUNT, False], dropped=dropped)
         changes, dropped = _changes(keys)
         if envelope.operation is Operation.COUNT:
             for name, raw in keys.items():
-                if camel(name) == "generateContentRequest":
+                if camel(name) == _WRAPPER:
                     inner = top_level(bytes(raw))
                     inner_changes, dropped = _changes(inner)
                     model = msgspec.json.encode(f"models/{target.model.id}")
@@ -203,6 +216,11 @@ class Gemini:
     def read_problem(self, target: Target, status: int, headers: Mapping[str, str], body: bytes) -> Problem:
         """What a status that is not 200, or a 200 that is no answer, means."""
         return gemini_error.read_problem(target, status, headers, body)
+
+
+def _uncounted(keys: Iterable[str]) -> dict[str, bytes | None]:
+    """Takes out what a bare count does not know."""
+    return {name: None for name in keys if camel(name) not in _COUNTED}
 
 
 def _changes(keys: Mapping[str, msgspec.Raw]) -> tuple[dict[str, bytes | None], tuple[str, ...]]:
