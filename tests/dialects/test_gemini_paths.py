@@ -164,8 +164,10 @@ def test_a_bare_count_holds_a_requests_fields_and_nothing_else() -> None:
     "sent",
     [
         b'{"contents":[{"parts":[{"text":"Hi"}]}],"system_instruction":{"parts":[]},"safetySettings":[]}',
-        b'{"generateContentRequest":{"model":"models/x","contents":[{"parts":[{"text":"Hi"}]}],'
-        b'"system_instruction":{"parts":[]}}}',
+        (
+            b'{"generateContentRequest":{"model":"models/x","contents":[{"parts":[{"text":"Hi"}]}],'
+            b'"system_instruction":{"parts":[]}}}'
+        ),
     ],
 )
 def test_a_clients_own_count_is_unwrapped_for_a_bare_one(sent: bytes) -> None:
