@@ -12,6 +12,7 @@ import msgspec
 
 from trunkline.core.call import Need
 from trunkline.core.caller import Secret
+from trunkline.core.price import Price
 from trunkline.core.problem import Kind, invalid
 
 if TYPE_CHECKING:
@@ -146,6 +147,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     id: str
     context_tokens: int | None = None
     max_output_tokens: int | None = None
+    price: Price | None = None
     offers: frozenset[Need] | None = None
     thinking: ThinkingForm | None = None
     always_thinks: bool = False
@@ -157,6 +159,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
 
     `label` is its name for people. `credential` is None where none is needed. `headers` go out with every request.
     `allow_private` permits a private or loopback address for exactly this origin: the operator wrote it so.
+    `account` tells its credentials apart where it has several: then each is a row of its own.
     `key_header` is the header that carries the credential bare, where that is not the dialect's own way. `probe` is a
     path under `path` that costs nothing and answers 401 to a wrong key; empty where there is none.
 
@@ -170,6 +173,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     origin: Origin
     path: str
     credential: Secret | None = None
+    account: str = ""
     key_header: str | None = None
     headers: tuple[tuple[str, str], ...] = ()
     quirks: Quirks = Quirks()
@@ -222,12 +226,76 @@ class Target(msgspec.Struct, frozen=True):
         return self.provider.full_name(self.model.id)
 
 
+class Policy(StrEnum):
+    """How targets are put in order. Several compose: each decides among those that the one before holds for equal."""
+
+    PRIORITY = "priority"
+    """As they are written."""
+    WEIGHTED = "weighted"
+    """By chance, each in proportion to its weight."""
+    FASTEST = "fastest"
+    """By how soon an answer of usual length is there: first token and pace, as seen lately."""
+    CHEAPEST = "cheapest"
+    """By what this request is likely to cost."""
+    LEAST_BUSY = "least_busy"
+    """By the requests that are under way there."""
+    STICKY = "sticky"
+    """The same target for the same conversation, so that a provider's prompt cache keeps hitting."""
+    AUTO = "auto"
+    """The cheapest that is good enough for how difficult the request is."""
+
+
+class Leg(msgspec.Struct, frozen=True, kw_only=True):
+    """One target of a route, and when it may be used.
+
+    `weight` is its part among the weighted. `needs`: only for requests that need one of these. `max_price_nano`: only
+    while a million tokens of output cost no more. `region` and `caller` are tags that a request or its key must carry.
+    `canary`, from 0 to 1, is the share of conversations that try it first; the others never see it first. `tier` says
+    how much it can do, for `auto`: 0 for the least.
+    """
+
+    target: Target
+    weight: float = 1.0
+    needs: frozenset[Need] = frozenset()
+    max_price_nano: int | None = None
+    region: str | None = None
+    caller: str | None = None
+    canary: float | None = None
+    tier: int | None = None
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """A name of the configuration, its legs in the order in which they are written, and how to choose."""
+
+    name: str
+    legs: tuple[Leg, ...]
+    policy: tuple[Policy, ...] = (Policy.PRIORITY,)
+    hedge: bool = False
+
+
 class Catalog(msgspec.Struct, frozen=True, kw_only=True):
-    """All providers that are on, in the order of the configuration, and the model of a request that names none."""
+    """All providers that are on and the routes over them, in the order of the configuration.
+
+    `default_model` is what a request without a name gets.
+    """
 
     providers: tuple[Provider, ...]
+    routes: tuple[Route, ...] = ()
     aliases: tuple[tuple[str, str], ...] = ()
     default_model: str | None = None
+
+    def route(self, name: str | None) -> Route:
+        """The targets that a model's name means, and how to choose among them; a single target is a route of one leg.
+
+        A route of the configuration comes first, then what `resolve` finds. Raises Problem NOT_FOUND as that does.
+        """
+        name = self.default_name() if name is None else name
+        known = dict(self.aliases).get(name, name)
+        for route in self.routes:
+            if route.name == known:
+                return route
+        target = self.resolve(name)
+        return Route(name=target.name, legs=(Leg(target=target),))
 
     def resolve(self, name: str | None) -> Target:
         """The target that a model's name means; None means the default.
@@ -265,6 +333,8 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
 
     def names(self) -> Iterable[str]:
         """Every name that is known to resolve."""
+        for route in self.routes:
+            yield route.name
         for alias, _ in self.aliases:
             yield alias
         for provider in self.providers:

@@ -1,0 +1,50 @@
+"""What a model costs, and what an answer has cost: integers of nano-dollars, and None where nobody knows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+if TYPE_CHECKING:
+    from trunkline.core.reply import Usage
+
+MILLION: Final = 1_000_000
+
+
+class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Nano-dollars for a million tokens of each kind, and for a request.
+
+    A kind that is None costs what plain input does (cached, written to the cache) or plain output does (reasoning).
+    """
+
+    input_nano: int
+    output_nano: int
+    cached_nano: int | None = None
+    cache_write_nano: int | None = None
+    reasoning_nano: int | None = None
+    request_nano: int = 0
+
+    def cost_nano(self, usage: Usage) -> int | None:
+        """What this usage costs, rounded up; None where it does not say how many tokens there were."""
+        if usage.input_tokens is None or usage.output_tokens is None:
+            return None
+        cached = min(usage.cached_tokens or 0, usage.input_tokens)
+        written = min(usage.cache_write_tokens or 0, usage.input_tokens - cached)
+        thought = min(usage.reasoning_tokens or 0, usage.output_tokens)
+        total = (
+            (usage.input_tokens - cached - written) * self.input_nano
+            + cached * _or(self.cached_nano, self.input_nano)
+            + written * _or(self.cache_write_nano, self.input_nano)
+            + (usage.output_tokens - thought) * self.output_nano
+            + thought * _or(self.reasoning_nano, self.output_nano)
+        )
+        return -(-total // MILLION) + self.request_nano
+
+    def estimate_nano(self, input_tokens: int, output_tokens: int) -> int:
+        """What so many tokens would cost without a cache, rounded up."""
+        return -(-(input_tokens * self.input_nano + output_tokens * self.output_nano) // MILLION) + self.request_nano
+
+
+def _or(price: int | None, otherwise: int) -> int:
+    return otherwise if price is None else price

@@ -1,0 +1,62 @@
+"""How often a request is tried again, and how long a target that fails is given up on: the operator's figures.
+
+The defaults are what the field's proxies have settled on: Envoy's and linkerd's outlier detection, Finagle's budget.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class RetryLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`attempts` after the first, for one request; `share` of a retry that each request earns, within `window_s`.
+
+    `reserve_per_s` retries a second are there whatever was earned, `concurrent` of them at once. A retry of the same
+    target waits a random part of `backoff_s`, doubled each time up to `longest_backoff_s`.
+    """
+
+    attempts: int = 2
+    share: float = 0.2
+    window_s: float = 10.0
+    reserve_per_s: float = 10.0
+    concurrent: int = 3
+    backoff_s: float = 0.25
+    longest_backoff_s: float = 8.0
+
+    def backoff(self, retry: int, chance: float) -> float:
+        """Seconds to wait before the `retry`th retry of a target, from 0; `chance` is from 0 to 1 (full jitter)."""
+        return chance * min(self.longest_backoff_s, self.backoff_s * 2**retry)
+
+
+class BreakerLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When it opens and for how long; seconds.
+
+    It opens after `consecutive` failures, or when at least `least` answers within `window_s` failed by `share` or
+    more. It stays open for `open_s`, twice as long each time it fails again, up to `longest_s`; by chance up to
+    `jitter` of that less. After it closes, the target's share of the traffic grows from `slow_start_share` to all
+    within `slow_start_s`.
+    """
+
+    consecutive: int = 5
+    share: float = 0.5
+    least: int = 10
+    window_s: float = 30.0
+    open_s: float = 5.0
+    longest_s: float = 60.0
+    jitter: float = 0.5
+    slow_start_s: float = 30.0
+    slow_start_share: float = 0.1
+
+
+class HealthLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Seconds. A refused key is tried again after `refused_s`, twice as long each time, up to `longest_refused_s`.
+
+    `cool_s` is how long a limit on the rate is respected where the provider does not say, `longest_cool_s` the most
+    where it does. Averages forget half of what they knew in `half_life_s`.
+    """
+
+    refused_s: float = 60.0
+    longest_refused_s: float = 600.0
+    cool_s: float = 5.0
+    longest_cool_s: float = 3600.0
+    half_life_s: float = 60.0

@@ -1,0 +1,121 @@
+"""One circuit breaker: closed while a target works, open while it does not, half open for one real request.
+
+Virtual time: whoever asks says what time it is, and chance comes in as a number from 0 to 1.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from trunkline.core.resilience import BreakerLimits
+
+
+class State(StrEnum):
+    """What a target may be asked now."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half_open"
+    """It may be asked once, to see; whoever does so must `probe` first."""
+
+
+MAX_REMEMBERED: Final = 4096
+"""Outcomes that one breaker remembers, whatever the traffic."""
+
+
+class Breaker:
+    """Owns the outcomes of the last window, and since when it is open."""
+
+    __slots__ = ("_closed_at", "_consecutive", "_failures", "_is_probing", "_limits", "_opened", "_outcomes", "_until")
+
+    def __init__(self, limits: BreakerLimits) -> None:
+        self._limits = limits
+        self._outcomes: deque[tuple[float, bool]] = deque(maxlen=MAX_REMEMBERED)
+        self._failures = 0
+        self._consecutive = 0
+        self._opened = 0
+        self._until: float | None = None
+        self._closed_at: float | None = None
+        self._is_probing = False
+
+    def state(self, now: float) -> State:
+        """What the target may be asked now."""
+        if self._until is None:
+            return State.CLOSED
+        if now < self._until or self._is_probing:
+            return State.OPEN
+        return State.HALF_OPEN
+
+    def opens_in(self, now: float) -> float:
+        """Seconds until it may be asked again; 0 where it may."""
+        return 0.0 if self._until is None else max(0.0, self._until - now)
+
+    def share(self, now: float) -> float:
+        """Which share of its usual traffic it should have, from 0 to 1: less than all just after it has closed."""
+        if self._closed_at is None:
+            return 1.0
+        limits = self._limits
+        grown = (now - self._closed_at) / limits.slow_start_s if limits.slow_start_s else 1.0
+        if grown >= 1:
+            self._closed_at = None
+            return 1.0
+        return max(limits.slow_start_share, grown)
+
+    def probe(self) -> None:
+        """One request is sent to see whether it works again. Its outcome, or `give_up`, must follow."""
+        self._is_probing = True
+
+    def give_up(self) -> None:
+        """That request ended without an answer to the question, such as by its client leaving."""
+        self._is_probing = False
+
+    def succeed(self, now: float) -> None:
+        """It has answered."""
+        self._consecutive = 0
+        if self._until is not None:
+            if not self._is_probing:
+                return  # asked before it opened, or in panic: it says nothing of now
+            self._is_probing = False
+            self._until = None
+            self._opened = 0
+            self._closed_at = now
+            self._outcomes.clear()
+            self._failures = 0
+        self._remember(now, is_failure=False)
+
+    def fail(self, now: float, chance: float) -> None:
+        """It has failed by a fault of its own. `chance`, from 0 to 1, spreads the moment at which it is tried again."""
+        if self._until is not None:
+            if self._is_probing:
+                self._is_probing = False
+                self._open(now, chance)
+            return
+        self._consecutive += 1
+        self._remember(now, is_failure=True)
+        limits = self._limits
+        answers = len(self._outcomes)
+        is_failing = answers >= limits.least and self._failures >= limits.share * answers
+        if self._consecutive >= limits.consecutive or is_failing:
+            self._open(now, chance)
+
+    def _open(self, now: float, chance: float) -> None:
+        limits = self._limits
+        lasts = min(limits.longest_s, limits.open_s * 2**self._opened)
+        self._opened += 1
+        self._until = now + lasts * (1 - limits.jitter * chance)
+        self._closed_at = None
+
+    def _remember(self, now: float, *, is_failure: bool) -> None:
+        if len(self._outcomes) == MAX_REMEMBERED:
+            self._forget()
+        self._outcomes.append((now, is_failure))
+        self._failures += is_failure
+        while self._outcomes and self._outcomes[0][0] < now - self._limits.window_s:
+            self._forget()
+
+    def _forget(self) -> None:
+        _, was_failure = self._outcomes.popleft()
+        self._failures -= was_failure
