@@ -6,7 +6,10 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from trunkline.app import Application
+from trunkline.core.resilience import RetryLimits
 from trunkline.settings.reading import load
 from trunkline.supervisor.sockets import listen
 from trunkline.supervisor.worker import EmbeddedServer, server_config
@@ -41,8 +44,11 @@ class Router:
 
 
 @asynccontextmanager
-async def serving(settings: Settings, *, keys: Keys | None = None) -> AsyncGenerator[Router]:
-    """Serve the router as a worker does, without its parent."""
+async def serving(
+    settings: Settings, *, keys: Keys | None = None, retries: RetryLimits | None = None
+) -> AsyncGenerator[Router]:
+    """Serve the router as a worker does, without its parent; without retries, unless a test is about them."""
+    settings = msgspec.structs.replace(settings, retries=retries or RetryLimits(attempts=0))
     app = Application(settings, keys=keys)
     await app.start()
     listening = await listen("127.0.0.1", 0)

@@ -60,7 +60,6 @@ def record(**more: Any) -> Record:
         "model": "a/model",
         "provider": "openrouter",
         "usage": Usage(input_tokens=9, output_tokens=0, cost_nano=420_000),
-        "attempts": 1,
     }
     return Record(**{**given, **more})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import sys
 import time
 from functools import partial
@@ -31,8 +32,10 @@ from trunkline.edge.page import page_app
 from trunkline.edge.problem_response import problem_json
 from trunkline.edge.routes import dialect_routes, public, seed_routes
 from trunkline.gateway.attempt import Attempter
+from trunkline.gateway.failover import Failover
 from trunkline.gateway.gateway import Gateway
-from trunkline.routing.plan import plan
+from trunkline.routing.health import Health, Standing
+from trunkline.routing.plan import Rules, plan
 from trunkline.settings.values import compile_catalog, from_bytes
 from trunkline.telemetry import LogSink, Meter, Snapshot, configure_logging, render
 from trunkline.upstream.auth import authenticators
@@ -41,7 +44,7 @@ from trunkline.upstream.client import Client
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from trunkline.core.catalog import Catalog
+    from trunkline.core.catalog import Catalog, Target
     from trunkline.core.record import Sink
     from trunkline.dialects.dialect import Ingress
     from trunkline.edge.middleware import Route
@@ -84,9 +87,22 @@ class Application:
         keys = keys or Keys(server.admin_secret, is_open=server.open, clock=time.time)
         log = LogSink()
         sinks: tuple[Sink, ...] = (self._meter, log)
+        chance = random.random
+        health = Health(settings.health, settings.breaker, chance=chance)
+
+        def standing(target: Target) -> Standing:
+            return health.standing(target, time.monotonic())
+
+        rules = Rules(
+            offers={name: egress.offers for name, egress in EGRESSES.items()},
+            standing=standing,
+            chance=chance,
+            panic_share=settings.breaker.panic_share,
+        )
+        attempter = Attempter(self._client, EGRESSES, counters=COUNTERS, max_event_bytes=server.max_event_bytes)
         gateway = Gateway(
-            planner=partial(plan, offers={name: egress.offers for name, egress in EGRESSES.items()}),
-            attempter=Attempter(self._client, EGRESSES, counters=COUNTERS, max_event_bytes=server.max_event_bytes),
+            planner=partial(plan, rules=rules),
+            failover=Failover(attempter, health, settings.retries, chance=chance),
             history=self._history,
             sinks=sinks,
         )

@@ -11,12 +11,15 @@ from trunkline.core.caller import Caller
 from trunkline.core.catalog import Catalog, Model, Provider, Quirks, Target, Timeouts, split_base_url
 from trunkline.core.problem import Kind, Problem, Retry, Source
 from trunkline.core.record import Outcome, Record
+from trunkline.core.resilience import BreakerLimits, HealthLimits, RetryLimits
 from trunkline.dialects.openai_chat.egress import OpenAIChat
 from trunkline.dialects.simple import Simple
 from trunkline.gateway.attempt import Attempter
 from trunkline.gateway.exchange import Exchange
+from trunkline.gateway.failover import Failover
 from trunkline.gateway.gateway import Gateway
-from trunkline.routing.plan import Plan
+from trunkline.routing.health import FRESH, Health
+from trunkline.routing.plan import Plan, Step
 from trunkline.upstream import script
 from trunkline.upstream.client import Client
 from trunkline.upstream.script import End
@@ -79,10 +82,12 @@ def kept() -> Kept:
 
 
 def gateway(client: Client, kept: Kept, *providers: Provider) -> Gateway:
-    targets = tuple(Target(one, Model(id="m")) for one in providers)
+    steps = tuple(Step(Target(one, Model(id="m")), FRESH, None, "") for one in providers)
+    attempter = Attempter(client, {"openai_chat": OpenAIChat()}, max_event_bytes=1 << 20)
+    health = Health(HealthLimits(), BreakerLimits(), chance=lambda: 0.5)
     return Gateway(
-        planner=lambda _: Plan(targets),
-        attempter=Attempter(client, {"openai_chat": OpenAIChat()}, max_event_bytes=1 << 20),
+        planner=lambda _: Plan(steps),
+        failover=Failover(attempter, health, RetryLimits(attempts=0), chance=lambda: 0.5),
         history=None,
         sinks=(kept,),
     )
@@ -128,7 +133,7 @@ async def test_before_content_the_next_target_answers_and_the_client_sees_one_cl
         walk = gateway(client, kept, provider("one", upstream), provider("two", second))
         assert await read(walk, exchange()) == b'data: {"content":"from two"}\n\ndata: [DONE]\n\n'
     (record,) = kept.records
-    assert (record.provider, record.attempts, record.outcome) == ("two", 2, Outcome.COMPLETE)
+    assert (record.provider, len(record.attempts), record.outcome) == ("two", 2, Outcome.COMPLETE)
 
 
 async def test_the_callers_own_fault_is_not_tried_elsewhere(

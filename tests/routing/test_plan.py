@@ -10,10 +10,12 @@ from trunkline.core.call import Envelope, Facts, Need, Operation, Preferences
 from trunkline.core.caller import Caller
 from trunkline.core.catalog import Catalog, Model, Origin, Provider
 from trunkline.core.problem import Kind, Problem
-from trunkline.routing.plan import Plan, Wanted, plan
+from trunkline.routing.health import FRESH
+from trunkline.routing.plan import Plan, Rules, Wanted, plan
 
 EVERYTHING = frozenset(Need)
 OFFERS = {"openai_chat": EVERYTHING, "anthropic_messages": frozenset({Need.IMAGES, Need.TOOLS})}
+RULES = Rules(OFFERS, lambda _: FRESH, lambda: 0.5)
 
 
 def provider(name: str, *models: Model, dialect: str = "openai_chat") -> Provider:
@@ -40,7 +42,7 @@ CATALOG = Catalog(
 
 def planned(caller: Caller | None = None, *needs: Need, dialect: str = "openai_chat", **envelope: Any) -> Plan:
     facts = Facts(needs=frozenset(needs))
-    return plan(Wanted(Envelope(**envelope), dialect, caller or Caller(), CATALOG, lambda: facts), OFFERS)
+    return plan(Wanted(Envelope(**envelope), dialect, caller or Caller(), CATALOG, lambda: facts), RULES)
 
 
 def names(made: Plan) -> list[str]:
@@ -93,9 +95,9 @@ def test_a_request_is_scanned_only_where_a_target_is_choosy() -> None:
     def scan() -> Facts:
         raise AssertionError("nobody asked")
 
-    plan(Wanted(Envelope(model="large"), "openai_chat", Caller(), CATALOG, scan), OFFERS)
+    plan(Wanted(Envelope(model="large"), "openai_chat", Caller(), CATALOG, scan), RULES)
     with pytest.raises(AssertionError, match="nobody asked"):
-        plan(Wanted(Envelope(model="small"), "openai_chat", Caller(), CATALOG, scan), OFFERS)
+        plan(Wanted(Envelope(model="small"), "openai_chat", Caller(), CATALOG, scan), RULES)
 
 
 def test_embeddings_go_only_where_the_dialect_has_them() -> None:

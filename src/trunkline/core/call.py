@@ -197,13 +197,15 @@ class Need(StrEnum):
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What one bounded scan of a request tells. `text_bytes` counts its text.
 
-    `last_text` is how the last message of the user begins: at most `LAST_TEXT_CHARACTERS`.
+    `last_text` is how the last message of the user begins, `opening` how the conversation does, up to and with the
+    user's first words: at most `LAST_TEXT_CHARACTERS` each.
     """
 
     messages: int = 0
     needs: frozenset[Need] = frozenset()
     text_bytes: int = 0
     last_text: str = ""
+    opening: str = ""
 
 
 LAST_TEXT_CHARACTERS = 8 * 1024
@@ -227,8 +229,9 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
 
     `model` is None where the client named none; `fallbacks` are those that it named to follow it. `max_tokens` and
     `session_id` are None where it gave none. `wants_usage`: it asked for usage in the stream. `is_kept`: the turn
-    belongs to a session of chat history. `keys` are the body's own, each value raw: what verbatim forwarding splices.
-    `headers` are those of the request that its dialect carries on.
+    belongs to a session of chat history. `conversation` is the client's own name for it, where it has one. `keys` are
+    the body's own, each value raw: what verbatim forwarding splices. `headers` are those of the request that its
+    dialect carries on.
     """
 
     model: str | None = None
@@ -240,6 +243,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     session_id: str | None = None
     wants_usage: bool = False
     is_kept: bool = False
+    conversation: str | None = None
     keys: Mapping[str, msgspec.Raw] = {}
     headers: tuple[tuple[str, str], ...] = ()
 

@@ -60,12 +60,13 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     """Who asks. `user` owns sessions; `is_admin` opens the administrator's routes.
 
     `models` are the names that it may ask for: a model as `provider/model`, an alias, or `provider/*`; None means
-    all. On an open router everybody has every scope.
+    all. `tags` open a route's targets that want one. On an open router everybody has every scope.
     """
 
     user: str = ANONYMOUS
     is_admin: bool = False
     scopes: frozenset[Scope] = ALL_SCOPES
+    tags: frozenset[str] = frozenset()
     models: frozenset[str] | None = None
 
     def may_use(self, *names: str) -> bool:

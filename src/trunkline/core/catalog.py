@@ -159,7 +159,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
 
     `label` is its name for people. `credential` is None where none is needed. `headers` go out with every request.
     `allow_private` permits a private or loopback address for exactly this origin: the operator wrote it so.
-    `account` tells its credentials apart where it has several: then each is a row of its own.
+    `spares` are further credentials, among which requests are spread; `variants` gives each an `account` of its own.
     `key_header` is the header that carries the credential bare, where that is not the dialect's own way. `probe` is a
     path under `path` that costs nothing and answers 401 to a wrong key; empty where there is none.
 
@@ -173,6 +173,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     origin: Origin
     path: str
     credential: Secret | None = None
+    spares: tuple[Secret, ...] = ()
     account: str = ""
     key_header: str | None = None
     headers: tuple[tuple[str, str], ...] = ()
@@ -186,6 +187,16 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     families: tuple[Model, ...] = ()
     allow_private: bool = False
     timeouts: Timeouts = Timeouts()
+
+    def variants(self) -> tuple[Provider, ...]:
+        """The provider as each of its credentials knows it: each has an `account` of its own, where it has several."""
+        if not self.spares:
+            return (self,)
+        credentials = (self.credential, *self.spares)
+        return tuple(
+            msgspec.structs.replace(self, credential=credential, spares=(), account=str(number))
+            for number, credential in enumerate(credentials, 1)
+        )
 
     def full_name(self, model_id: str) -> str:
         """How people write it: `provider/model`; OpenRouter's own slugs begin with its name already."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -44,6 +45,11 @@ class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     def estimate_nano(self, input_tokens: int, output_tokens: int) -> int:
         """What so many tokens would cost without a cache, rounded up."""
         return -(-(input_tokens * self.input_nano + output_tokens * self.output_nano) // MILLION) + self.request_nano
+
+
+def dollars(nano: int) -> str:
+    """Nano-dollars as dollars, to the last digit: `0.000012`."""
+    return f"{Decimal(nano).scaleb(-9):f}"
 
 
 def _or(price: int | None, otherwise: int) -> int:

@@ -23,11 +23,31 @@ class Outcome(StrEnum):
     """The client left."""
 
 
+class Attempted(msgspec.Struct, frozen=True, kw_only=True):
+    """One attempt of a request: a line of what it cost. Milliseconds since the request came; None means unknown.
+
+    `charged`: the client was served by it. `problem` is the kind of what went wrong. `cost_nano` is the provider's own
+    price where it says one, else computed from the model's; None where neither is known, never zero for that.
+    """
+
+    provider: str
+    model: str
+    begun_ms: float
+    ended_ms: float
+    charged: bool
+    first_token_ms: float | None = None
+    usage: Usage | None = None
+    cost_nano: int | None = None
+    problem: str | None = None
+    detail: str | None = None
+
+
 class Record(msgspec.Struct, frozen=True, kw_only=True):
     """One finished request, flat and without content.
 
     Times are milliseconds, as measured by a monotonic clock; `first_token_ms` is None where no content came.
-    `problem` is the kind of what went wrong, `detail` our own words on it, without content.
+    `problem` is the kind of what went wrong, `detail` our own words on it, without content. `cost_nano` is what the
+    client was served for.
     """
 
     request_id: str
@@ -40,7 +60,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     model: str | None = None
     provider: str | None = None
     usage: Usage | None = None
-    attempts: int = 0
+    cost_nano: int | None = None
+    attempts: tuple[Attempted, ...] = ()
     problem: str | None = None
     detail: str | None = None
 

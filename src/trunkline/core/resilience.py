@@ -34,7 +34,8 @@ class BreakerLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     It opens after `consecutive` failures, or when at least `least` answers within `window_s` failed by `share` or
     more. It stays open for `open_s`, twice as long each time it fails again, up to `longest_s`; by chance up to
     `jitter` of that less. After it closes, the target's share of the traffic grows from `slow_start_share` to all
-    within `slow_start_s`.
+    within `slow_start_s`. Where fewer than `panic_share` of a route's targets are closed, breakers are not believed and
+    all are tried: the fault is then more likely ours, or everybody's. 0 believes them always.
     """
 
     consecutive: int = 5
@@ -46,6 +47,7 @@ class BreakerLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     jitter: float = 0.5
     slow_start_s: float = 30.0
     slow_start_share: float = 0.1
+    panic_share: float = 0.5
 
 
 class HealthLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -76,6 +76,14 @@ def read_preferences(fields: JsonFields) -> Preferences | None:
     )
 
 
+def conversation_name(fields: JsonFields) -> str | None:
+    """The client's own name for the conversation, by which OpenRouter or OpenAI would keep a prompt cache warm."""
+    for name in ("session_id", "prompt_cache_key"):
+        if fields.starts_with(name, b'"'):
+            return fields.text(name)
+    return None
+
+
 def without_names(provider: msgspec.Raw, names: Collection[str]) -> bytes:
     """A raw `provider` object that `read_preferences` has read, less these names in its lists."""
     told: dict[str, msgspec.Raw] = _OBJECT.decode(provider)

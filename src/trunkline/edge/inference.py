@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from trunkline.core.price import dollars
 from trunkline.core.problem import Kind, Problem, Source
 from trunkline.edge.event_stream import EventStream
+from trunkline.edge.wishes import read_conversation, read_policy, read_timeout
 from trunkline.gateway.exchange import Exchange
 from trunkline.gateway.off_loop import SHALLOW_BYTES, off_loop
+from trunkline.gateway.settle import cost_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,6 +100,8 @@ class Inference:
                 catalog=self._catalog(),
                 started=request.started,
                 created=int(self._now()),
+                policy=read_policy(request),
+                limit_s=read_timeout(request),
             )
             request.is_recorded = True
             await self._watched(exchange, receive, answer)
@@ -111,6 +116,11 @@ class Inference:
                 await self._stream(exchange, answer)
             else:
                 await self._whole(exchange, answer)
+        except Problem:
+            if len(exchange.tries) > 1:
+                answer.headers.append((b"x-should-retry", b"false"))  # it has been retried here: SDKs need not
+            answer.headers.append((b"x-trunkline-attempts", str(len(exchange.tries)).encode()))
+            raise
         except asyncio.CancelledError:
             if not watch.client_left:
                 raise
@@ -122,7 +132,10 @@ class Inference:
     async def _whole(self, exchange: Exchange, answer: Answer) -> None:
         async with self._gateway.open(exchange) as chunks:
             body = b"".join([chunk async for chunk in chunks])
-        await answer.whole(200, body, b"application/json", *reply_headers(exchange))
+        headers = reply_headers(exchange)
+        if exchange.served is not None and (cost := cost_of(exchange.served)) is not None:
+            headers.append((b"x-trunkline-cost", dollars(cost).encode()))
+        await answer.whole(200, body, b"application/json", *headers)
 
     async def _stream(self, exchange: Exchange, answer: Answer) -> None:
         stream = EventStream(
@@ -150,6 +163,8 @@ class Inference:
 def _envelope(ingress: Ingress, request: Request, body: bytes) -> Envelope:
     """The request's shallow view, with those of its headers that its dialect carries on."""
     envelope = ingress.peek(body)
+    if (conversation := read_conversation(request)) is not None:
+        envelope = msgspec.structs.replace(envelope, conversation=conversation)
     headers = tuple((name, request.headers[name]) for name in ingress.carries if name in request.headers)
     return msgspec.structs.replace(envelope, headers=headers) if headers else envelope
 
@@ -182,12 +197,16 @@ def session_headers(exchange: Exchange) -> list[tuple[bytes, bytes]]:
 def reply_headers(exchange: Exchange) -> list[tuple[bytes, bytes]]:
     """What is known of the answer when its headers leave."""
     headers = session_headers(exchange)
-    if exchange.target is not None:
-        headers.append((b"x-trunkline-provider", exchange.target.provider.name.encode("ascii", "replace")))
-        headers.append((b"x-trunkline-model", exchange.target.model.id.encode("ascii", "replace")))
-        headers.append((b"x-trunkline-attempts", str(exchange.attempts).encode()))
-    if exchange.is_estimated:
+    told = exchange.told
+    if told is None:
+        return headers
+    headers += (
+        (b"x-trunkline-provider", told.target.provider.name.encode("ascii", "replace")),
+        (b"x-trunkline-model", told.target.model.id.encode("ascii", "replace")),
+        (b"x-trunkline-attempts", str(len(exchange.tries)).encode()),
+    )
+    if told.is_estimated:
         headers.append((b"x-trunkline-estimated", b"1"))
-    if exchange.dropped:
-        headers.append((b"x-trunkline-dropped", ", ".join(exchange.dropped).encode("ascii", "replace")))
+    if told.dropped:
+        headers.append((b"x-trunkline-dropped", ", ".join(told.dropped).encode("ascii", "replace")))
     return headers

@@ -13,7 +13,6 @@ from trunkline.core.problem import Kind, Problem, Retry, Source
 from trunkline.core.reply import unfold
 from trunkline.dialects import sse
 from trunkline.dialects.upstream_error import invalid_answer
-from trunkline.gateway.exchange import Tally
 from trunkline.gateway.inbound import Batch, Inbound
 from trunkline.gateway.off_loop import DEEP_BYTES, SHALLOW_BYTES, off_loop
 
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
     from trunkline.core.catalog import Target
     from trunkline.dialects.dialect import CountEgress, CountIngress, Egress, WholeIngress, WireRequest
-    from trunkline.gateway.exchange import Exchange
+    from trunkline.gateway.exchange import Exchange, Tally, Try
     from trunkline.upstream.client import Client, WireStream
 
 MAX_ERROR_BODY: Final = 64 * 1024
@@ -38,7 +37,7 @@ class Attempt:
     context closes the stream.
     """
 
-    target: Target
+    one: Try
     inbound: Inbound
     first: list[Batch]
     is_verbatim: bool
@@ -56,7 +55,7 @@ class Attempt:
 class Whole:
     """A whole answer, read: the client's bytes. There is nothing to leave open."""
 
-    target: Target
+    one: Try
     body: bytes
 
     def __enter__(self) -> Self:
@@ -86,35 +85,34 @@ class Attempter:
         self._max_event_bytes = max_event_bytes
         self._max_whole_bytes = max_whole_bytes
 
-    async def attempt(self, exchange: Exchange, target: Target, *, keeps_text: bool) -> Attempt | Whole:
-        """Ask this target. Raises Problem, whose `retry` says whether another one could do better."""
-        exchange.target = target
-        exchange.attempts += 1
-        exchange.tally = Tally(keeps_text=keeps_text, commits_on_reasoning=exchange.ingress.commits_on_reasoning)
-        timeouts = target.provider.timeouts
+    async def attempt(self, exchange: Exchange, one: Try, *, accepts_empty: bool = True) -> Attempt | Whole:
+        """Ask its target. Raises Problem, whose `retry` says whether another one could do better.
+
+        An answer that ends without content is one of those problems, unless it is accepted as it is.
+        """
+        timeouts = one.target.provider.timeouts
         streams = exchange.envelope.stream
-        total_s = timeouts.total_s if streams else timeouts.whole_s
-        total = exchange.started + total_s
+        total = exchange.deadline(timeouts.total_s if streams else timeouts.whole_s)
         first = get_running_loop().time() + timeouts.first_token_s if streams else total
-        deadline = min(first, total)
         try:
             if exchange.envelope.operation is Operation.COUNT:
-                return await self._counted(exchange, target, deadline)
+                return await self._counted(exchange, one, total)
             ask = self._until_content if streams else self._until_whole
-            return await ask(exchange, target, exchange.tally, deadline)
+            committed = await ask(exchange, one, min(first, total))
         except TimeoutError:
-            label, model = target.provider.label, target.model.id
-            message = f"{label} gave no first token for {model} within {timeouts.first_token_s:g} s. Try another model."
-            if deadline == total:
-                message = f"The request took longer than the limit of {total_s:g} s."
-            raise Problem(Kind.TIMED_OUT, message, source=Source.UPSTREAM, retry=Retry.ELSEWHERE) from None
+            raise _too_slow(exchange, one.target, is_first=first < total) from None
+        if not (accepts_empty or one.tally.has_content or _has_output(one.tally)):
+            with committed:
+                raise invalid_answer(one.target, "a finish with nothing before it")
+        return committed
 
-    async def _until_content(self, exchange: Exchange, target: Target, tally: Tally, deadline: float) -> Attempt:
+    async def _until_content(self, exchange: Exchange, one: Try, deadline: float) -> Attempt:
         clock = get_running_loop().time
+        target, tally = one.target, one.tally
         egress = self._egresses[target.provider.dialect]
         is_verbatim = _is_verbatim(exchange, egress)
         with ExitStack() as stack:
-            stream = await self._send(await _request(exchange, target, egress), target, deadline)
+            stream = await self._send(await _request(exchange, one, egress), target, deadline)
             stack.callback(stream.close)
             await _refuse_what_is_not(sse.MEDIA_TYPE, stream, target, egress, deadline)
             inbound = Inbound(stream, sse.Framer(self._max_event_bytes), egress.reader(target))
@@ -125,27 +123,29 @@ class Attempter:
                 first.append(batch)
                 is_committed = tally.add(batch.events, clock()) or batch.is_over
             stack.pop_all()
-            return Attempt(target, inbound, first, is_verbatim)
+            return Attempt(one, inbound, first, is_verbatim)
 
-    async def _until_whole(self, exchange: Exchange, target: Target, tally: Tally, deadline: float) -> Whole:
+    async def _until_whole(self, exchange: Exchange, one: Try, deadline: float) -> Whole:
+        target = one.target
         egress = self._egresses[target.provider.dialect]
         with ExitStack() as stack:
-            stream = await self._send(await _request(exchange, target, egress), target, deadline)
+            stream = await self._send(await _request(exchange, one, egress), target, deadline)
             stack.callback(stream.close)
             await _refuse_what_is_not(JSON, stream, target, egress, deadline)
             body = await stream.read_all(deadline, self._max_whole_bytes + 1)
             if len(body) > self._max_whole_bytes:
                 raise invalid_answer(target, f"a whole answer over {self._max_whole_bytes} bytes")
             reply = await off_loop(len(body) >= SHALLOW_BYTES, egress.read_reply, body, target)
-        tally.add(unfold(reply), get_running_loop().time())
+        one.tally.add(unfold(reply), get_running_loop().time())
         if not _is_verbatim(exchange, egress):
             ingress = cast("WholeIngress", exchange.ingress)  # others always stream
-            body = ingress.write_reply(reply, exchange.opening())
-        return Whole(target, body)
+            body = ingress.write_reply(reply, exchange.opening(target))
+        return Whole(one, body)
 
-    async def _counted(self, exchange: Exchange, target: Target, deadline: float) -> Whole:
+    async def _counted(self, exchange: Exchange, one: Try, deadline: float) -> Whole:
         """How many tokens the request has: as the target's provider counts it, or else estimated here."""
         ingress = cast("CountIngress", exchange.ingress)  # only such an ingress gives the operation
+        target = one.target
         counter = self._counters.get(target.provider.dialect)
         if counter is not None:
             try:
@@ -155,10 +155,10 @@ class Attempter:
                 if problem.source is Source.CALLER:
                     raise
             else:
-                return Whole(target, body if _is_verbatim(exchange, counter) else ingress.write_count(tokens))
-        exchange.is_estimated = True
+                return Whole(one, body if _is_verbatim(exchange, counter) else ingress.write_count(tokens))
+        one.is_estimated = True
         call = await off_loop(len(exchange.body) >= DEEP_BYTES, exchange.call)
-        return Whole(target, ingress.write_count(call.estimated_tokens()))
+        return Whole(one, ingress.write_count(call.estimated_tokens()))
 
     async def _count(self, exchange: Exchange, target: Target, counter: CountEgress, deadline: float) -> bytes:
         is_verbatim = _is_verbatim(exchange, counter)
@@ -173,17 +173,41 @@ class Attempter:
         return await self._client.send(request, timeouts=target.provider.timeouts, deadline=deadline)
 
 
+def _too_slow(exchange: Exchange, target: Target, *, is_first: bool) -> Problem:
+    """The Problem of a timer that has run out: the first token's, the whole's, or the one that the client has set."""
+    timeouts = target.provider.timeouts
+    if is_first:
+        label, model, limit = target.provider.label, target.model.id, timeouts.first_token_s
+        message = f"{label} gave no first token for {model} within {limit:g} s. Try another model."
+        return Problem(Kind.TIMED_OUT, message, source=Source.UPSTREAM, retry=Retry.ELSEWHERE)
+    return out_of_time(exchange, timeouts.total_s if exchange.envelope.stream else timeouts.whole_s)
+
+
+def out_of_time(exchange: Exchange, limit_s: float) -> Problem:
+    """The Problem of a request that took longer than the target's limit, or than its client would wait."""
+    if exchange.limit_s is not None and exchange.limit_s <= limit_s:
+        message = f"The answer was not there within the {exchange.limit_s:g} s that the request allows."
+        return Problem(Kind.TIMED_OUT, message, source=Source.CALLER)
+    return Problem(Kind.TIMED_OUT, f"The request took longer than the limit of {limit_s:g} s.", source=Source.UPSTREAM)
+
+
+def _has_output(tally: Tally) -> bool:
+    """Whether the answer says that it has tokens, although nothing of them can be seen."""
+    return tally.usage is not None and bool(tally.usage.output_tokens)
+
+
 def _is_verbatim(exchange: Exchange, egress: Egress) -> bool:
     return egress.name == exchange.ingress.name and exchange.turn is None
 
 
-async def _request(exchange: Exchange, target: Target, egress: Egress) -> WireRequest:
+async def _request(exchange: Exchange, one: Try, egress: Egress) -> WireRequest:
     """The client's own body with another model in it, or the call in the target's dialect."""
+    target = one.target
     is_verbatim = _is_verbatim(exchange, egress)
     write = _spliced if is_verbatim else _translated
     is_large = len(exchange.body) >= (SHALLOW_BYTES if is_verbatim else DEEP_BYTES)
     request = await off_loop(is_large, write, exchange, target, egress)
-    exchange.dropped = request.dropped + _unheard(exchange, target, is_verbatim=is_verbatim)
+    one.dropped = request.dropped + _unheard(exchange, target, is_verbatim=is_verbatim)
     return request
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
 from trunkline.core.reply import BlockKind, Delta, Finish, Head, Start, Usage
@@ -14,10 +15,11 @@ if TYPE_CHECKING:
 
     from trunkline.core.call import Call, Envelope, Facts
     from trunkline.core.caller import Caller
-    from trunkline.core.catalog import Catalog, Target
+    from trunkline.core.catalog import Catalog, Policy, Target
     from trunkline.core.problem import Problem
     from trunkline.core.reply import Event
     from trunkline.dialects.dialect import Ingress, Outlet
+    from trunkline.routing.health import Watch
     from trunkline.routing.plan import Plan
     from trunkline.store.history import Turn
 
@@ -77,6 +79,23 @@ class Tally:
 
 
 @dataclass(slots=True, eq=False)
+class Try:
+    """One target being asked. Times are the event loop's clock, in seconds."""
+
+    target: Target
+    tally: Tally
+    begun: float
+    watch: Watch
+    """How its target's health learns of it."""
+    dropped: tuple[str, ...] = ()
+    """What the target could not be told."""
+    is_estimated: bool = False
+    """The request's tokens were counted here: no provider did."""
+    problem: Problem | None = None
+    ended: float | None = None
+
+
+@dataclass(slots=True, eq=False)
 class Exchange:
     """One request on its walk. Times are the event loop's clock, in seconds; `created` is the wall's, whole seconds."""
 
@@ -89,32 +108,50 @@ class Exchange:
     catalog: Catalog
     started: float
     created: int = 0
+    policy: tuple[Policy, ...] | None = None
+    """The caller's own choice of one."""
+    limit_s: float | None = None
+    """What the client waits at most for all of it, where it says so."""
     turn: Turn | None = None
     """Written by the history step, where the request belongs to a session."""
     plan: Plan | None = None
     """Written by the planner."""
-    target: Target | None = None
-    """Written by each attempt as it begins; the last one served or failed."""
-    attempts: int = 0
-    tally: Tally | None = None
-    """Written by each attempt as it begins."""
-    dropped: tuple[str, ...] = ()
-    """Written by each attempt: what its target could not be told."""
-    is_estimated: bool = False
-    """Written by an attempt that counted the request's tokens itself: no provider did."""
+    tries: list[Try] = field(default_factory=list[Try])
+    """Every attempt, written by the failover as it begins."""
+    served: Try | None = None
+    """Written by the failover: the attempt that gave content."""
     outlet: Outlet | None = None
     """Written by the relay as it begins: what tells the client of a break, in the stream that it has begun."""
     interruption: Problem | None = None
     """Written by the edge before it cancels a request that must end although its client is still there."""
     _facts: Facts | None = None
 
+    @property
+    def told(self) -> Try | None:
+        """The attempt that the client is told of: the one that served, else the last one that failed."""
+        return self.served or (self.tries[-1] if self.tries else None)
+
+    @property
+    def target(self) -> Target | None:
+        """That attempt's target."""
+        return self.told.target if self.told is not None else None
+
+    @property
+    def tally(self) -> Tally | None:
+        """What that attempt's reader saw."""
+        return self.told.tally if self.told is not None else None
+
+    def deadline(self, limit_s: float) -> float:
+        """When all of it must be over, with this limit of the target's; the client's own only shortens it."""
+        return self.started + (limit_s if self.limit_s is None else min(limit_s, self.limit_s))
+
     def tell(self, problem: Problem) -> bytes:
         """The problem as the last event of this exchange's stream."""
         return (self.outlet or self.ingress).write_problem(problem)
 
-    def opening(self) -> Opening:
-        """What the client is told of the answer before its first event."""
-        model = self.envelope.model or (self.target.name if self.target is not None else "")
+    def opening(self, target: Target) -> Opening:
+        """What the client is told of this target's answer before its first event."""
+        model = self.envelope.model or target.name
         return Opening(id=self.id, model=model, created=self.created, wants_usage=self.envelope.wants_usage)
 
     def facts(self) -> Facts:
@@ -122,6 +159,14 @@ class Exchange:
         if self._facts is None:
             self._facts = self.ingress.facts(self.envelope)
         return self._facts
+
+    def conversation(self) -> bytes:
+        """What is the same for all turns of one conversation, and hardly for any two: never logged, never sent.
+
+        The client's own word for it, else what it began with.
+        """
+        said = self.envelope.conversation or self.facts().opening
+        return blake2b(said.encode(errors="replace"), key=self.caller.user.encode()[:64], digest_size=16).digest()
 
     def call(self) -> Call:
         """The request, deep: read when an attempt must translate. Raises Problem for what no other dialect can say."""

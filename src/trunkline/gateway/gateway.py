@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from trunkline.core.problem import Kind, Problem, Retry, invalid
+from trunkline.core.problem import Kind, Problem, invalid
 from trunkline.dialects.asked_models import without_names
 from trunkline.gateway.admission import admit
 from trunkline.gateway.off_loop import SHALLOW_BYTES, off_loop
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
     from trunkline.core.record import Sink
-    from trunkline.gateway.attempt import Attempt, Attempter, Whole
     from trunkline.gateway.exchange import Exchange
+    from trunkline.gateway.failover import Failover
     from trunkline.routing.plan import Plan
     from trunkline.store.history import History
 
@@ -33,12 +33,12 @@ class Gateway:
         self,
         *,
         planner: Callable[[Wanted], Plan],
-        attempter: Attempter,
+        failover: Failover,
         history: History | None,
         sinks: tuple[Sink, ...],
     ) -> None:
         self._planner = planner
-        self._attempter = attempter
+        self._failover = failover
         self._history = history
         self._sinks = sinks
 
@@ -57,7 +57,7 @@ class Gateway:
             await off_loop(is_large, admit, exchange.ingress, exchange.envelope, exchange.caller)
             await self._join_session(exchange)
             plan = await off_loop(is_large, self._plan, exchange)
-            with await self._attempts(exchange, plan) as committed:
+            with await self._failover.committed(exchange, plan) as committed:
                 async with aclosing(relay(exchange, committed)) as chunks:
                     yield chunks
             problem = None
@@ -105,20 +105,19 @@ class Gateway:
     def _plan(self, exchange: Exchange) -> Plan:
         """The plan, written into the exchange; the providers that it was told of are no longer in the request."""
         envelope = exchange.envelope
-        wanted = Wanted(envelope, exchange.ingress.name, exchange.caller, exchange.catalog, exchange.facts)
+        wanted = Wanted(
+            envelope,
+            exchange.ingress.name,
+            exchange.caller,
+            exchange.catalog,
+            exchange.facts,
+            size=len(exchange.body),
+            conversation=exchange.conversation,
+            policy=exchange.policy,
+            tags=exchange.caller.tags,
+        )
         plan = exchange.plan = self._planner(wanted)
         if plan.consumed:
             told = msgspec.Raw(without_names(envelope.keys["provider"], plan.consumed))
             exchange.envelope = msgspec.structs.replace(envelope, keys={**envelope.keys, "provider": told})
         return plan
-
-    async def _attempts(self, exchange: Exchange, plan: Plan) -> Attempt | Whole:
-        """The first target that gives content. Raises the last one's Problem where none does."""
-        last = len(plan.targets) - 1
-        for position, target in enumerate(plan.targets):
-            try:
-                return await self._attempter.attempt(exchange, target, keeps_text=exchange.turn is not None)
-            except Problem as problem:
-                if position == last or problem.retry is Retry.NEVER:
-                    raise
-        raise AssertionError("a plan is never empty")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from trunkline.core.problem import Kind, Problem, Retry, Source
 from trunkline.core.reply import Finish
-from trunkline.gateway.attempt import Whole
+from trunkline.gateway.attempt import Whole, out_of_time
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator
@@ -27,11 +27,10 @@ async def relay(exchange: Exchange, attempt: Attempt | Whole) -> AsyncGenerator[
     if isinstance(attempt, Whole):
         yield attempt.body
         return
-    assert exchange.tally is not None  # noqa: S101 - a committed attempt has one
-    tally = exchange.tally
+    tally = attempt.one.tally
     clock = get_running_loop().time
-    timers = attempt.target.provider.timeouts
-    total = exchange.started + timers.total_s
+    timers = attempt.one.target.provider.timeouts
+    total = exchange.deadline(timers.total_s)
     content = clock() + timers.idle_content_s
     write = _outlet(exchange, attempt)
     for batch in attempt.first:
@@ -43,7 +42,9 @@ async def relay(exchange: Exchange, attempt: Attempt | Whole) -> AsyncGenerator[
         try:
             batch = await attempt.inbound.pull(min(silence, content, total))
         except TimeoutError:
-            raise _timed_out(attempt, silence=silence, content=content, total=total) from None
+            if total <= min(silence, content):
+                raise out_of_time(exchange, timers.total_s) from None
+            raise _silent(attempt, is_idle=content <= silence) from None
         is_over = batch.is_over
         now = clock()
         if tally.add(batch.events, now):
@@ -55,7 +56,7 @@ async def relay(exchange: Exchange, attempt: Attempt | Whole) -> AsyncGenerator[
 
 def _outlet(exchange: Exchange, attempt: Attempt) -> Callable[[Batch], Iterator[bytes]]:
     """How a batch becomes the client's bytes: its frames as they came, or its events in the client's dialect."""
-    opening = exchange.opening()
+    opening = exchange.opening(attempt.one.target)
     if attempt.is_verbatim:
         ingress = cast("WholeIngress", exchange.ingress)  # it has an egress of the same name
         exchange.outlet = forwarder = ingress.forwarder(opening)
@@ -81,12 +82,11 @@ def _write(writer: EventWriter, batch: Batch) -> Iterator[bytes]:
             yield out
 
 
-def _timed_out(attempt: Attempt, *, silence: float, content: float, total: float) -> Problem:
-    provider = attempt.target.provider
+def _silent(attempt: Attempt, *, is_idle: bool) -> Problem:
+    """The Problem of a stream that says nothing at all any more, or nothing new."""
+    provider = attempt.one.target.provider
     timers = provider.timeouts
-    if total <= min(silence, content):
-        message = f"The answer took longer than the limit of {timers.total_s:g} s."
-    elif content <= silence:
+    if is_idle:
         message = f"{provider.label} kept the connection open, but sent nothing new for {timers.idle_content_s:g} s."
     else:
         message = f"{provider.label} went silent in the middle of its answer for {timers.idle_bytes_s:g} s."

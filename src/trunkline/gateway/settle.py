@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trunkline.core.record import Outcome, Record, Transcript
+from trunkline.core.record import Attempted, Outcome, Record, Transcript
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from trunkline.core.problem import Problem
     from trunkline.core.record import Sink
-    from trunkline.gateway.exchange import Exchange
+    from trunkline.gateway.exchange import Exchange, Try
     from trunkline.store.history import History
 
 _STATUS_OF_TURN = {
@@ -33,6 +33,8 @@ def settle(
 ) -> None:
     """Tell the sinks and history how this request ended. Synchronous, so that nothing can cancel it half-way."""
     outcome = _outcome(exchange, problem, is_cancelled=is_cancelled)
+    if exchange.served is not None:
+        _tell_health(exchange.served, problem, now, is_cancelled=is_cancelled)
     record = _record(exchange, outcome, problem, now)
     if exchange.turn is not None and history is not None:
         tally = exchange.tally
@@ -59,10 +61,26 @@ def _outcome(exchange: Exchange, problem: Problem | None, *, is_cancelled: bool)
     return Outcome.CUT if exchange.tally is not None and exchange.tally.has_content else Outcome.FAILED
 
 
+def _tell_health(served: Try, problem: Problem | None, now: float, *, is_cancelled: bool) -> None:
+    """How the attempt that served has ended, for its target's health. The others' ends were told as they came."""
+    served.ended = now
+    tally = served.tally
+    if is_cancelled:
+        served.watch.give_up()
+    elif problem is not None:
+        served.problem = problem
+        served.watch.fail(problem, now)
+    else:
+        tokens = tally.usage.output_tokens if tally.usage is not None else None
+        lasted = now - tally.first_content_at if tally.first_content_at is not None else 0.0
+        served.watch.succeed(now, tokens=tokens, seconds=lasted)
+
+
 def _record(exchange: Exchange, outcome: Outcome, problem: Problem | None, now: float) -> Record:
     tally, target = exchange.tally, exchange.target
     first_at = tally.first_content_at if tally else None
     has_answer = outcome in {Outcome.COMPLETE, Outcome.CUT} or first_at is not None
+    attempts = tuple(_attempted(exchange, one, now) for one in exchange.tries)
     return Record(
         request_id=exchange.id,
         route=exchange.route,
@@ -74,7 +92,35 @@ def _record(exchange: Exchange, outcome: Outcome, problem: Problem | None, now: 
         model=target.model.id if target else None,
         provider=target.provider.name if target else None,
         usage=tally.usage if tally else None,
-        attempts=exchange.attempts,
+        cost_nano=next((one.cost_nano for one in attempts if one.charged), None),
+        attempts=attempts,
         problem=problem.kind.value if problem else None,
         detail=problem.detail if problem else None,
     )
+
+
+def _attempted(exchange: Exchange, one: Try, now: float) -> Attempted:
+    tally, started = one.tally, exchange.started
+    first_at = tally.first_content_at
+    return Attempted(
+        provider=one.target.provider.name,
+        model=one.target.model.id,
+        begun_ms=(one.begun - started) * 1000,
+        ended_ms=((now if one.ended is None else one.ended) - started) * 1000,
+        charged=one is exchange.served,
+        first_token_ms=(first_at - started) * 1000 if first_at is not None else None,
+        usage=tally.usage,
+        cost_nano=cost_of(one),
+        problem=one.problem.kind.value if one.problem else None,
+        detail=one.problem.detail if one.problem else None,
+    )
+
+
+def cost_of(one: Try) -> int | None:
+    """What this attempt has cost, in nano-dollars; None where nobody knows."""
+    usage, price = one.tally.usage, one.target.model.price
+    if usage is None:
+        return None
+    if usage.cost_nano is not None:
+        return usage.cost_nano
+    return price.cost_nano(usage) if price is not None else None

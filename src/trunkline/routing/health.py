@@ -24,11 +24,16 @@ Key = tuple[str, str, str]
 
 
 class Verdict(NamedTuple):
-    """Whether a target may be asked. `why` goes on after its name; `wait_s` is until it may be asked again."""
+    """Whether a target may be asked. `why` is the reason where not; `wait_s` is until it may be asked again.
+
+    `kind` is what a client hears of it. `bars`: it holds even where too few targets are left.
+    """
 
     state: State
     why: str = ""
     wait_s: float = 0.0
+    kind: Kind = Kind.UNAVAILABLE
+    bars: bool = False
 
 
 class Standing(NamedTuple):
@@ -48,6 +53,10 @@ MAX_TARGETS: Final = 10_000
 """An aggregator serves any name that a client makes up: what was asked longest ago is forgotten."""
 
 MAX_FIRST_TOKENS: Final = 128
+
+DOUBTFUL: Final = 3
+"""So many refusals in a row are the key's fault even where one of them (402, 403) may be about the request: too large
+for the credit that is left, or against a guardrail."""
 
 
 class _Average:
@@ -74,6 +83,7 @@ class _Target:
     """What is known of one target."""
 
     __slots__ = (
+        "barred_until",
         "breaker",
         "cool_until",
         "first_token",
@@ -87,6 +97,7 @@ class _Target:
     def __init__(self, limits: BreakerLimits) -> None:
         self.breaker = Breaker(limits)
         self.cool_until = -math.inf
+        self.barred_until = -math.inf
         self.refused_until = -math.inf
         self.refused = 0
         self.in_flight = 0
@@ -191,14 +202,19 @@ class Watch:
         known, limits = self._target, self._limits
         match problem.kind:
             case Kind.RATE_LIMITED:
-                asked = limits.cool_s if problem.retry_after_s is None else problem.retry_after_s
+                said = problem.retry_after_s
+                until = now + (limits.cool_s if said is None else min(said, limits.longest_cool_s))
                 # A longer wait extends an earlier one; a shorter never shortens it.
-                known.cool_until = max(known.cool_until, now + min(asked, limits.longest_cool_s))
+                known.cool_until = max(known.cool_until, until)
+                if said is not None:
+                    known.barred_until = max(known.barred_until, until)
                 self._spare_breaker()
             case Kind.KEY_REFUSED:
-                lasts = min(limits.longest_refused_s, limits.refused_s * 2**known.refused)
                 known.refused += 1
-                known.refused_until = now + lasts
+                doubt = 1 if problem.upstream_status == 401 else DOUBTFUL
+                if known.refused >= doubt:
+                    lasts = limits.refused_s * 2 ** min(known.refused - doubt, 16)
+                    known.refused_until = now + min(limits.longest_refused_s, lasts)
                 self._spare_breaker()
             case _ if problem.source in {Source.UPSTREAM, Source.NETWORK}:
                 known.breaker.fail(now, self._chance())
@@ -226,9 +242,12 @@ def key_of(target: Target) -> Key:
 
 def _verdict(known: _Target, now: float) -> Verdict:
     if now < known.refused_until:
-        return Verdict(State.OPEN, "its key was refused", known.refused_until - now)
+        return Verdict(State.OPEN, "its key was refused", known.refused_until - now, Kind.KEY_REFUSED, bars=True)
     if now < known.cool_until:
-        return Verdict(State.OPEN, "it limits how often it may be asked", known.cool_until - now)
+        # Where it did not say for how long, it is spared while there are others, and asked where there are none.
+        is_barred = now < known.barred_until
+        wait_s = (known.barred_until if is_barred else known.cool_until) - now
+        return Verdict(State.OPEN, "it limits how often it may be asked", wait_s, Kind.RATE_LIMITED, bars=is_barred)
     state = known.breaker.state(now)
     why = "" if state is State.CLOSED else "it has failed too often"
     return Verdict(state, why, known.breaker.opens_in(now))

@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from trunkline.core.call import Envelope, Facts, Need, Operation
-from trunkline.core.catalog import Target
-from trunkline.core.problem import Kind, invalid
+from trunkline.core.call import BYTES_PER_TOKEN, Envelope, Facts, Need, Operation
+from trunkline.core.catalog import Leg, Policy, Route, Target
+from trunkline.core.problem import Kind, Problem, Retry, Source, invalid
+from trunkline.routing.breaker import State
+from trunkline.routing.difficulty import tier_of
+from trunkline.routing.policies import Asked, Candidate, fraction, ordered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -16,18 +19,42 @@ if TYPE_CHECKING:
     from trunkline.core.call import Preferences
     from trunkline.core.caller import Caller
     from trunkline.core.catalog import Catalog
+    from trunkline.routing.health import Standing
 
     Offers = Mapping[str, frozenset[Need]]
 
+USUAL_OUTPUT_TOKENS = 500
+"""What an answer is taken to have where the request sets no limit, when targets are compared by cost."""
+
 
 class Wanted(NamedTuple):
-    """What is planned for. `dialect` is the client's; `facts` scans the request, only where a target is choosy."""
+    """What is planned for. `dialect` is the client's, `size` its body's in bytes.
+
+    `facts` scans the request, only where somebody needs to know. `conversation` is the same for all turns of one.
+    `policy` is the caller's own choice of one. `tags` are the caller's, for legs that want one.
+    """
 
     envelope: Envelope
     dialect: str
     caller: Caller
     catalog: Catalog
     facts: Callable[[], Facts]
+    size: int = 0
+    conversation: Callable[[], bytes] = bytes
+    policy: tuple[Policy, ...] | None = None
+    tags: frozenset[str] = frozenset()
+
+
+class Rules(NamedTuple):
+    """What holds for every plan. `offers` says what each dialect has a place for; `standing` is a target's health now.
+
+    `chance` gives a number from 0 to 1, a new one each time. `panic_share` is that of `BreakerLimits`.
+    """
+
+    offers: Offers
+    standing: Callable[[Target], Standing]
+    chance: Callable[[], float]
+    panic_share: float = 0.5
 
 
 class PassedOver(msgspec.Struct, frozen=True):
@@ -37,44 +64,137 @@ class PassedOver(msgspec.Struct, frozen=True):
     reason: str
 
 
-class Plan(msgspec.Struct, frozen=True):
+class Step(NamedTuple):
+    """A target of a plan with the facts by which it stands where it does. `why` goes on after its name."""
+
+    target: Target
+    standing: Standing
+    cost_nano: int | None
+    why: str
+
+
+class Plan(NamedTuple):
     """The targets to attempt, best first; never empty. `consumed` are the providers that the caller's wishes named."""
 
-    targets: tuple[Target, ...]
+    steps: tuple[Step, ...]
     passed_over: tuple[PassedOver, ...] = ()
     consumed: frozenset[str] = frozenset()
+    route: str = ""
+    policy: tuple[Policy, ...] = (Policy.PRIORITY,)
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """The targets alone."""
+        return tuple(step.target for step in self.steps)
 
 
-def plan(wanted: Wanted, offers: Offers) -> Plan:
-    """The plan for this request. `offers` says what each dialect has a place for.
+def plan(wanted: Wanted, rules: Rules) -> Plan:
+    """The plan for this request.
 
-    Raises Problem NOT_FOUND for a model that nobody serves, FORBIDDEN for one that the caller may not use, and
-    INVALID_REQUEST where no target can do what the request needs.
+    Raises Problem NOT_FOUND for a model that nobody serves, FORBIDDEN for one that the caller may not use,
+    INVALID_REQUEST or CONTEXT_TOO_LONG where no target can do what the request needs, and RATE_LIMITED, KEY_REFUSED or
+    UNAVAILABLE, with the time to wait, where none of those that could may be asked now.
     """
-    targets = _named(wanted)
+    routes = _routes(wanted)
     passed: list[PassedOver] = []
+    steps: list[Step] = []
     consumed: frozenset[str] = frozenset()
-    if (preferences := wanted.envelope.preferences) is not None:
-        consumed = _consumed(preferences, targets)
-        targets = _preferred(preferences, consumed, targets, passed)
-    targets = [target for target in targets if _can_serve(target, wanted, offers, passed)]
-    if not targets:
-        first = passed[0]
-        raise invalid(f"{first.target.name} {first.reason}.")
-    return Plan(tuple(targets), tuple(passed), consumed)
+    preferences = wanted.envelope.preferences
+    if preferences is not None:
+        consumed = _consumed(preferences, (leg.target for route in routes for leg in route.legs))
+    for route in routes:
+        steps += _steps(route, wanted, rules, passed, consumed)
+    steps = _each_once(steps)
+    if preferences is not None:
+        steps = _preferred(preferences, steps, passed)
+    if not steps:
+        raise _nobody(wanted, passed)
+    steps = _asked_now(steps, rules, passed)
+    first = routes[0]
+    return Plan(tuple(steps), tuple(passed), consumed, first.name, wanted.policy or first.policy)
 
 
-def _named(wanted: Wanted) -> list[Target]:
-    """The targets of every name that the request holds, each once."""
+def _routes(wanted: Wanted) -> list[Route]:
+    """The routes of every name that the request holds, each once."""
     envelope, catalog = wanted.envelope, wanted.catalog
-    named: dict[str, Target] = {}
+    named: dict[str, Route] = {}
     for name in (envelope.model, *envelope.fallbacks):
-        target = catalog.resolve(name)
-        if not wanted.caller.may_use(*(() if name is None else (name,)), target.name):
-            message = f"This key may not use the model {(name or target.name)[:200]!r}."
+        route = catalog.route(name)
+        if not wanted.caller.may_use(*(() if name is None else (name,)), route.name):
+            message = f"This key may not use the model {(name or route.name)[:200]!r}."
             raise invalid(message, param="model", kind=Kind.FORBIDDEN)
-        named.setdefault(target.name, target)
+        named.setdefault(route.name, route)
     return list(named.values())
+
+
+def _steps(
+    route: Route, wanted: Wanted, rules: Rules, passed: list[PassedOver], consumed: frozenset[str]
+) -> list[Step]:
+    """The route's targets that can serve the request, in the order of its policy."""
+    policies = wanted.policy or route.policy
+    legs = [(place, leg) for place, leg in enumerate(route.legs) if _may_serve(leg, wanted, rules, passed, consumed)]
+    is_choosing = len(legs) > 1
+    asks_cost = is_choosing and {Policy.CHEAPEST, Policy.AUTO}.intersection(policies)
+    asked = Asked(
+        wanted.conversation() if is_choosing and _asks_conversation(route, policies) else b"",
+        tier_of(wanted.facts()) if is_choosing and Policy.AUTO in policies else 0,
+    )
+    candidates = [
+        Candidate(
+            leg,
+            rules.standing(leg.target),
+            place,
+            _cost_nano(leg, wanted) if asks_cost else None,
+            rules.chance() if is_choosing else 0.5,
+        )
+        for place, leg in legs
+    ]
+    steps: list[Step] = []
+    for candidate in _with_canaries(ordered(candidates, policies, asked), asked):
+        steps += _accounts(candidate, rules)
+    return steps
+
+
+def _asks_conversation(route: Route, policies: Iterable[Policy]) -> bool:
+    return Policy.STICKY in policies or any(leg.canary is not None for leg in route.legs)
+
+
+def _with_canaries(candidates: list[Candidate], asked: Asked) -> list[Candidate]:
+    """A canary goes first for its share of the conversations, and last for all others."""
+    first = [one for one in candidates if one.leg.canary is not None and _is_chosen(one, one.leg.canary, asked)]
+    last = [one for one in candidates if one.leg.canary is not None and one not in first]
+    return [*first, *(one for one in candidates if one.leg.canary is None), *last]
+
+
+def _is_chosen(candidate: Candidate, share: float, asked: Asked) -> bool:
+    return fraction(b"canary\0" + candidate.leg.target.name.encode(), asked.conversation) < share
+
+
+def _accounts(candidate: Candidate, rules: Rules) -> list[Step]:
+    """The target with each of its provider's credentials: those that may be asked first, then the least busy."""
+    target = candidate.leg.target
+    variants = target.provider.variants()
+    if len(variants) == 1:
+        return [Step(target, candidate.standing, candidate.cost_nano, "")]
+    steps = [
+        Step(one, rules.standing(one), candidate.cost_nano, "")
+        for one in (Target(variant, target.model) for variant in variants)
+    ]
+    draws = {step.target.provider.account: rules.chance() for step in steps}
+    return sorted(
+        steps,
+        key=lambda step: (
+            step.standing.verdict.state is State.OPEN,
+            step.standing.in_flight,
+            draws[step.target.provider.account],
+        ),
+    )
+
+
+def _each_once(steps: Iterable[Step]) -> list[Step]:
+    return list({(step.target.name, step.target.provider.account): step for step in reversed(list(steps))}.values())[
+        ::-1
+    ]
 
 
 def _consumed(preferences: Preferences, targets: Iterable[Target]) -> frozenset[str]:
@@ -83,51 +203,158 @@ def _consumed(preferences: Preferences, targets: Iterable[Target]) -> frozenset[
     return frozenset(ours.intersection(preferences.order + preferences.only + preferences.ignore))
 
 
-def _preferred(
-    preferences: Preferences, consumed: frozenset[str], targets: list[Target], passed: list[PassedOver]
-) -> list[Target]:
-    """The targets as the caller wants them. Those named in `order` come first; the order of the rest stays."""
-    only = consumed.intersection(preferences.only)
-    kept: list[Target] = []
-    for target in targets:
-        name = target.provider.name
-        if name in preferences.ignore:
-            passed.append(PassedOver(target, "is left out by `provider.ignore`"))
-        elif only and name not in only:
-            passed.append(PassedOver(target, "is not in `provider.only`"))
-        else:
-            kept.append(target)
+def _preferred(preferences: Preferences, steps: list[Step], passed: list[PassedOver]) -> list[Step]:
+    """The steps as the caller wants them. Those named in `order` come first; the order of the rest stays."""
     places = {name: place for place, name in enumerate(preferences.order)}
-    kept.sort(key=lambda target: places.get(target.provider.name, len(places)))
-    if not preferences.allow_fallbacks:
-        passed += [PassedOver(target, "would be a fallback, and the request allows none") for target in kept[1:]]
-        del kept[1:]
-    return kept
+    steps = sorted(steps, key=lambda step: places.get(step.target.provider.name, len(places)))
+    if preferences.allow_fallbacks or not steps:
+        return steps
+    first = steps[0].target.name
+    passed += [
+        PassedOver(step.target, "would be a fallback, and the request allows none")
+        for step in steps
+        if step.target.name != first
+    ]
+    return [step for step in steps if step.target.name == first]
 
 
-def _can_serve(target: Target, wanted: Wanted, offers: Offers, passed: list[PassedOver]) -> bool:
-    """Whether this target can do what the request needs, as far as anybody knows."""
-    lacks = _lacks(target, wanted, offers)
-    if lacks:
-        passed.append(PassedOver(target, f"does not take {' or '.join(sorted(lacks))}"))
-    return not lacks
+def _may_serve(leg: Leg, wanted: Wanted, rules: Rules, passed: list[PassedOver], consumed: frozenset[str]) -> bool:
+    """Whether this leg can do what the request needs, as far as anybody knows, and wants to."""
+    reason = (
+        _unwanted(leg, wanted, consumed) or _unmet(leg, wanted) or _lacking(leg, wanted, rules) or _short(leg, wanted)
+    )
+    if reason:
+        passed.append(PassedOver(leg.target, reason))
+    return not reason
 
 
-def _lacks(target: Target, wanted: Wanted, offers: Offers) -> frozenset[Need]:
+def _unwanted(leg: Leg, wanted: Wanted, consumed: frozenset[str]) -> str:
+    """Why the caller does not want it."""
+    preferences, name = wanted.envelope.preferences, leg.target.provider.name
+    if preferences is None:
+        return ""
+    if name in preferences.ignore:
+        return "is left out by `provider.ignore`"
+    only = consumed.intersection(preferences.only)
+    return "is not in `provider.only`" if only and name not in only else ""
+
+
+def _unmet(leg: Leg, wanted: Wanted) -> str:
+    """Which condition of the leg does not hold."""
+    if leg.caller is not None and leg.caller not in wanted.tags:
+        return f"is for callers with the tag `{leg.caller}`"
+    if leg.region is not None and leg.region not in wanted.tags:
+        return f"is for the region `{leg.region}`"
+    price = leg.target.model.price
+    if leg.max_price_nano is not None and (price is None or price.output_nano > leg.max_price_nano):
+        return (
+            "costs more than its route allows" if price is not None else "has no known price, and its route has a limit"
+        )
+    if leg.needs and not leg.needs.intersection(wanted.facts().needs):
+        return f"is only for requests with {' or '.join(sorted(leg.needs))}"
+    return ""
+
+
+def _lacking(leg: Leg, wanted: Wanted, rules: Rules) -> str:
+    """What of the request the target, or its dialect, has no place for."""
+    target, offers = leg.target, rules.offers
     dialect, known = target.provider.dialect, target.model.offers
     match wanted.envelope.operation:
         case Operation.COUNT:
-            return frozenset()
+            return ""
         case Operation.EMBED:
             offered = offers[dialect] if known is None else offers[dialect] & known
-            return frozenset({Need.EMBEDDINGS}) - offered
+            lacks = frozenset({Need.EMBEDDINGS}) - offered
         case Operation.GENERATE:
             offered = frozenset(Need) if dialect == wanted.dialect else offers[dialect]
             offered = offered if known is None else offered & known
-            if offered >= _ASKED:
-                return frozenset()
-            return wanted.facts().needs - offered
+            lacks = frozenset[Need]() if offered >= _ASKED else wanted.facts().needs - offered
+    return f"does not take {' or '.join(sorted(lacks))}" if lacks else ""
 
 
 _ASKED = frozenset(Need) - {Need.EMBEDDINGS}
 """What a generation can need."""
+
+TOO_LONG = "has a context that is too short for it"
+
+
+def _short(leg: Leg, wanted: Wanted) -> str:
+    """Whether the conversation is surely longer than the model's context: a token is hardly ever more than 4 bytes."""
+    context = leg.target.model.context_tokens
+    if context is None or wanted.envelope.is_kept or wanted.size <= context * BYTES_PER_TOKEN:
+        return ""
+    return TOO_LONG if wanted.facts().text_bytes > context * BYTES_PER_TOKEN else ""
+
+
+def _cost_nano(leg: Leg, wanted: Wanted) -> int | None:
+    price = leg.target.model.price
+    if price is None:
+        return None
+    output = wanted.envelope.max_tokens or USUAL_OUTPUT_TOKENS
+    return price.estimate_nano(wanted.facts().text_bytes // BYTES_PER_TOKEN, output)
+
+
+def _asked_now(steps: list[Step], rules: Rules, passed: list[PassedOver]) -> list[Step]:
+    """The steps that may be asked now, those that have just come back after the others for most requests.
+
+    A breaker is not believed where too few are left (panic); a limit on the rate and a refused key always are.
+    """
+    able = [step for step in steps if not _is_barred(step)]
+    closed = [step for step in able if step.standing.verdict.state is not State.OPEN]
+    if able and len(closed) < rules.panic_share * len(able):
+        kept = [step._replace(why=_panic(step)) for step in able]
+    else:
+        kept = closed
+    passed += [
+        PassedOver(step.target, f"is not asked now: {step.standing.verdict.why}")
+        for step in steps
+        if step not in kept and not any(one.target is step.target for one in kept)
+    ]
+    if not kept:
+        raise _nobody_now(steps)
+    fresh = [step for step in kept if step.standing.share < 1 and rules.chance() >= step.standing.share]
+    if len(fresh) == len(kept):
+        return kept
+    late = [step._replace(why="has just come back, and gets a part of its traffic") for step in fresh]
+    return [step for step in kept if step not in fresh] + late
+
+
+def _panic(step: Step) -> str:
+    is_open = step.standing.verdict.state is State.OPEN
+    return "is asked although it has failed: too few others are left" if is_open else step.why
+
+
+def _is_barred(step: Step) -> bool:
+    return step.standing.verdict.state is State.OPEN and step.standing.verdict.bars
+
+
+def _nobody(wanted: Wanted, passed: list[PassedOver]) -> Problem:
+    """No target can serve this request: the first one's reason."""
+    first = passed[0]
+    if all(one.reason == TOO_LONG for one in passed):
+        text = f"The conversation is longer than {first.target.name} can take."
+        return invalid(text, kind=Kind.CONTEXT_TOO_LONG)
+    del wanted
+    return invalid(f"{first.target.name} {first.reason}.")
+
+
+def _nobody_now(steps: list[Step]) -> Problem:
+    """Every target that could serve this request is given up on for the moment."""
+    verdicts = [step.standing.verdict for step in steps]
+    soonest = min(verdicts, key=lambda verdict: verdict.wait_s)
+    label = steps[0].target.provider.label
+    if soonest.kind is Kind.RATE_LIMITED:
+        message = f"{label} limits how often {steps[0].target.model.id} may be asked. Wait a little and try again."
+    elif soonest.kind is Kind.KEY_REFUSED:
+        message = (
+            f"The router's key for {label} was refused. Whoever runs the router must check it (`trunkline doctor`)."
+        )
+    else:
+        message = f"{label} has failed too often in a row. Try again in a moment, or try another model."
+    return Problem(
+        soonest.kind,
+        message,
+        source=Source.UPSTREAM if soonest.kind is not Kind.KEY_REFUSED else Source.ROUTER,
+        retry=Retry.ELSEWHERE,
+        retry_after_s=max(1.0, soonest.wait_s),
+    )

@@ -80,10 +80,14 @@ def _sticky(candidate: Candidate, asked: Asked) -> float:
 
     With weights, by https://www.snia.org/sites/default/files/SDC15_presentations/dist_sys/Jason_Resch_New_Consistent_Hashings_Rev.pdf
     """
-    name = candidate.leg.target.name.encode()
-    digest = hashlib.blake2b(name + b"\0" + asked.conversation, digest_size=8).digest()
-    drawn = (int.from_bytes(digest, "big") + 1) / (2**64 + 2)
+    drawn = fraction(candidate.leg.target.name.encode(), asked.conversation)
     return math.log(1 / drawn) / max(candidate.leg.weight, 1e-9)
+
+
+def fraction(name: bytes, conversation: bytes) -> float:
+    """A number between 0 and 1, the same for this name and this conversation, as good as drawn for any other."""
+    digest = hashlib.blake2b(name + b"\0" + conversation, digest_size=8).digest()
+    return (int.from_bytes(digest, "big") + 1) / (2**64 + 2)
 
 
 def _auto(candidate: Candidate, asked: Asked) -> float:

@@ -9,6 +9,7 @@ import msgspec
 
 from trunkline.core.caller import Secret
 from trunkline.core.catalog import LOOPBACK_NAMES, Auth, Catalog, Model, Origin, Provider, Quirks, Timeouts
+from trunkline.core.resilience import BreakerLimits, HealthLimits, RetryLimits
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -124,6 +125,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     server: Server = Server()
     timeouts: Timeouts = Timeouts()
+    retries: RetryLimits = RetryLimits()
+    breaker: BreakerLimits = BreakerLimits()
+    health: HealthLimits = HealthLimits()
     providers: tuple[Provider, ...] = ()
     aliases: tuple[tuple[str, str], ...] = ()
     default_model: str | None = None

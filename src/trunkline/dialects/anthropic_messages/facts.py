@@ -53,13 +53,22 @@ def facts_of(keys: Mapping[str, msgspec.Raw]) -> Facts:
         return Facts(needs=frozenset(needs))
     if output is not None and output.format is not None:
         needs.add(Need.SCHEMA)
-    size, last = len(_text(system, needs).encode(errors="replace")), ""
+    opening = _text(system, needs)
+    size, last = len(opening.encode(errors="replace")), ""
     for turn in turns:
         text = _text(turn.content, needs)
         size += len(text.encode(errors="replace"))
+        if not last and len(opening) < LAST_TEXT_CHARACTERS:
+            opening += text
         if turn.role == "user" and text:
             last = text
-    return Facts(messages=len(turns), needs=frozenset(needs), text_bytes=size, last_text=last[:LAST_TEXT_CHARACTERS])
+    return Facts(
+        messages=len(turns),
+        needs=frozenset(needs),
+        text_bytes=size,
+        last_text=last[:LAST_TEXT_CHARACTERS],
+        opening=opening[:LAST_TEXT_CHARACTERS],
+    )
 
 
 def _text(content: str | list[_Block] | None, needs: set[Need]) -> str:

@@ -35,6 +35,7 @@ class _Content(msgspec.Struct):
     parts: list[_Part] | _Part | None = None
 
 
+_SYSTEM = msgspec.json.Decoder(_Content | str | None)
 _CONTENTS = msgspec.json.Decoder(list[_Content] | _Content | None)
 _CONFIG = msgspec.json.Decoder(dict[str, msgspec.Raw] | None)
 _SCHEMAS = ("responseSchema", "responseJsonSchema", "response_schema", "response_json_schema")
@@ -47,21 +48,40 @@ def facts_of(keys: Mapping[str, msgspec.Raw]) -> Facts:
         needs.add(Need.TOOLS)
     try:
         config: dict[str, msgspec.Raw] = _CONFIG.decode(keys.get("generationConfig", b"null")) or {}
+        system: _Content | str | None = _SYSTEM.decode(keys.get("systemInstruction", b"null"))
         told: list[_Content] | _Content | None = _CONTENTS.decode(keys.get("contents", b"null"))
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return Facts(needs=frozenset(needs))
     if any(name in config and bytes(config[name]) != b"null" for name in _SCHEMAS):
         needs.add(Need.SCHEMA)
     contents = told if isinstance(told, list) else [told] if told is not None else []
-    size, last = 0, ""
+    opening = system if isinstance(system, str) else _text(_parts(system)) if system is not None else ""
+    size, last = len(opening.encode(errors="replace")), ""
     for content in contents:
-        parts = content.parts if isinstance(content.parts, list) else [content.parts] if content.parts else []
+        parts = _parts(content)
         needs.update(_media_needs(parts))
-        text = "".join([part.text for part in parts if part.text])
+        text = _text(parts)
+        if not last and len(opening) < LAST_TEXT_CHARACTERS:
+            opening += text
         size += len(text.encode(errors="replace"))
         if content.role in {None, "user"} and text:
             last = text
-    return Facts(messages=len(contents), needs=frozenset(needs), text_bytes=size, last_text=last[:LAST_TEXT_CHARACTERS])
+    return Facts(
+        messages=len(contents),
+        needs=frozenset(needs),
+        text_bytes=size,
+        last_text=last[:LAST_TEXT_CHARACTERS],
+        opening=opening[:LAST_TEXT_CHARACTERS],
+    )
+
+
+def _parts(content: _Content) -> list[_Part]:
+    """Google takes one part for a list of one."""
+    return content.parts if isinstance(content.parts, list) else [content.parts] if content.parts else []
+
+
+def _text(parts: Iterable[_Part]) -> str:
+    return "".join([part.text for part in parts if part.text])
 
 
 def _media_needs(parts: Iterable[_Part]) -> Iterable[Need]:

@@ -52,7 +52,7 @@ def facts_of(keys: Mapping[str, msgspec.Raw]) -> Facts:
         return Facts(needs=frozenset(needs))
     if form is not None and form.type == "json_schema":
         needs.add(Need.SCHEMA)
-    size, last = 0, ""
+    size, last, opening = 0, "", ""
     for message in messages:
         content = message.content
         if isinstance(content, list):
@@ -61,6 +61,14 @@ def facts_of(keys: Mapping[str, msgspec.Raw]) -> Facts:
         if not content:
             continue
         size += len(content.encode(errors="replace"))
+        if not last and len(opening) < LAST_TEXT_CHARACTERS:
+            opening += content
         if message.role == "user":
             last = content
-    return Facts(messages=len(messages), needs=frozenset(needs), text_bytes=size, last_text=last[:LAST_TEXT_CHARACTERS])
+    return Facts(
+        messages=len(messages),
+        needs=frozenset(needs),
+        text_bytes=size,
+        last_text=last[:LAST_TEXT_CHARACTERS],
+        opening=opening[:LAST_TEXT_CHARACTERS],
+    )

@@ -13,7 +13,7 @@ import msgspec
 from trunkline.core.call import Call, Envelope, Facts
 from trunkline.core.problem import Problem
 from trunkline.dialects import sse
-from trunkline.dialects.asked_models import read_models, read_preferences
+from trunkline.dialects.asked_models import conversation_name, read_models, read_preferences
 from trunkline.dialects.dialect import splice, top_level
 from trunkline.dialects.json_fields import JsonFields
 from trunkline.dialects.openai_chat.call import read_call, read_limit
@@ -65,6 +65,7 @@ class OpenAIChatIngress:
             stream=fields.flag("stream") or False,
             max_tokens=read_limit(fields),
             wants_usage=_wants_usage(fields),
+            conversation=conversation_name(fields),
             keys=keys,
         )
 

@@ -58,13 +58,29 @@ def facts_of(keys: Mapping[str, msgspec.Raw]) -> Facts:
     if shape is not None and shape.format is not None and shape.format.type == "json_schema":
         needs.add(Need.SCHEMA)
     items = told if isinstance(told, list) else [_Item(role="user", content=told)]
-    size, last = 0, ""
+    opening = _instructions(keys)
+    size, last = len(opening.encode(errors="replace")), ""
     for item in items:
         text = _text(item.content, needs) + _text(item.output, needs)
         size += len(text.encode(errors="replace"))
+        if not last and len(opening) < LAST_TEXT_CHARACTERS:
+            opening += text
         if item.role == "user" and text:
             last = text
-    return Facts(messages=len(items), needs=frozenset(needs), text_bytes=size, last_text=last[:LAST_TEXT_CHARACTERS])
+    return Facts(
+        messages=len(items),
+        needs=frozenset(needs),
+        text_bytes=size,
+        last_text=last[:LAST_TEXT_CHARACTERS],
+        opening=opening[:LAST_TEXT_CHARACTERS],
+    )
+
+
+def _instructions(keys: Mapping[str, msgspec.Raw]) -> str:
+    try:
+        return msgspec.json.decode(keys.get("instructions", b"null"), type=str | None) or ""
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ""
 
 
 def _text(content: str | list[_Piece] | None, needs: set[Need]) -> str:

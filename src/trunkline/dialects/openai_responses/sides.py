@@ -11,7 +11,7 @@ import msgspec
 
 from trunkline.core.call import Envelope, Need
 from trunkline.dialects import sse
-from trunkline.dialects.asked_models import read_models, read_preferences
+from trunkline.dialects.asked_models import conversation_name, read_models, read_preferences
 from trunkline.dialects.dialect import WireRequest, post, top_level
 from trunkline.dialects.json_fields import JsonFields
 from trunkline.dialects.openai_responses.answer import read_failure, read_reply
@@ -101,6 +101,7 @@ class OpenAIResponses:
             stream=fields.flag("stream") or False,
             max_tokens=fields.integer("max_output_tokens", 1),
             wants_usage=True,
+            conversation=conversation_name(fields),
             keys=keys,
         )
 

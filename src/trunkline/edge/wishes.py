@@ -1,0 +1,50 @@
+"""What a client wishes of the walk itself, in headers of ours: how long to wait, and by which policy to choose."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final
+
+from trunkline.core.catalog import Policy
+from trunkline.core.problem import invalid
+
+if TYPE_CHECKING:
+    from trunkline.edge.request import Request
+
+TIMEOUT: Final = "x-trunkline-timeout"
+POLICY: Final = "x-trunkline-policy"
+RECEIPT: Final = "x-trunkline-receipt"
+SESSION: Final = "x-session-id"
+
+MAX_CONVERSATION_CHARACTERS: Final = 256
+
+
+def read_timeout(request: Request) -> float | None:
+    """How many seconds the client waits at most; None where it does not say. Raises Problem for what is no time."""
+    value = request.headers.get(TIMEOUT)
+    if value is None:
+        return None
+    try:
+        seconds = float(value) if value.isascii() else math.nan
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise invalid(f"The header `{TIMEOUT}` must be a number of seconds above 0.", param=TIMEOUT)
+    return seconds
+
+
+def read_policy(request: Request) -> tuple[Policy, ...] | None:
+    """The policies that the client names, best first; None where it names none. Raises Problem for another word."""
+    value = request.headers.get(POLICY)
+    if value is None:
+        return None
+    try:
+        return tuple(Policy(name.strip()) for name in value.split(","))
+    except ValueError:
+        raise invalid(f"The header `{POLICY}` must name one of {', '.join(Policy)}.", param=POLICY) from None
+
+
+def read_conversation(request: Request) -> str | None:
+    """The client's own name for the conversation; None where it has none."""
+    value = request.headers.get(SESSION)
+    return value[:MAX_CONVERSATION_CHARACTERS] if value else None

@@ -1,0 +1,120 @@
+"""The one owner of retries: asks the targets of a plan, one after the other, until one gives content.
+
+Bounded three times: by the plan and the operator's number of retries, by the process's retry budget, and by the
+request's own deadline. Every attempt's end is told to its target's health.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from trunkline.core.problem import Kind, Problem, Retry, Source
+from trunkline.gateway.exchange import Tally, Try
+from trunkline.routing.retry_budget import RetryBudget
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from trunkline.core.catalog import Target
+    from trunkline.core.resilience import RetryLimits
+    from trunkline.gateway.attempt import Attempt, Attempter, Whole
+    from trunkline.gateway.exchange import Exchange
+    from trunkline.routing.health import Health
+    from trunkline.routing.plan import Plan
+
+_SAME_AGAIN: Final = frozenset({Kind.UNREACHABLE, Kind.TRUNCATED, Kind.UPSTREAM_FAILED, Kind.UPSTREAM_INVALID})
+"""What may be gone a moment later. A limit, a refused key and a timer that has run out will not."""
+
+_TELLING: Final = (
+    Kind.RATE_LIMITED,
+    Kind.UPSTREAM_FAILED,
+    Kind.UPSTREAM_INVALID,
+    Kind.OVERLOADED,
+    Kind.TIMED_OUT,
+    Kind.TRUNCATED,
+    Kind.UNREACHABLE,
+    Kind.KEY_REFUSED,
+)
+"""Which failure the client hears of where several targets failed: the one that says best what to do (F27)."""
+
+
+class Failover:
+    """Owns the retry budget. `chance` gives a number from 0 to 1, a new one each time."""
+
+    def __init__(
+        self, attempter: Attempter, health: Health, limits: RetryLimits, *, chance: Callable[[], float]
+    ) -> None:
+        self._attempter = attempter
+        self._health = health
+        self._limits = limits
+        self._chance = chance
+        self._budget: RetryBudget | None = None
+
+    async def committed(self, exchange: Exchange, plan: Plan) -> Attempt | Whole:
+        """The first target's answer that has content. Raises the most telling Problem where none gives any."""
+        clock = asyncio.get_running_loop().time
+        budget = self._budget = self._budget or RetryBudget(self._limits, clock())
+        budget.earn(clock())
+        problems: list[Problem] = []
+        pending = list(plan.targets)
+        has_been_empty = False
+        for number in range(max(len(plan.targets), 1 + self._limits.attempts)):
+            if number and not budget.spend(clock()):
+                break
+            if not pending:
+                pending = self._again(exchange, plan.targets)
+                wait_s = self._limits.backoff(number - len(plan.targets), self._chance())
+                if not pending or clock() + wait_s >= exchange.deadline(pending[0].provider.timeouts.total_s):
+                    break
+                await asyncio.sleep(wait_s)
+            target = pending.pop(0)
+            is_last = not pending and not self._limits.attempts
+            try:
+                return await self._attempt(exchange, target, accepts_empty=has_been_empty or is_last)
+            except Problem as problem:
+                if problem.retry is Retry.NEVER:
+                    raise
+                problems.append(problem)
+                has_been_empty = has_been_empty or exchange.tries[-1].tally.finish is not None
+        raise _most_telling(problems)
+
+    async def _attempt(self, exchange: Exchange, target: Target, *, accepts_empty: bool) -> Attempt | Whole:
+        clock = asyncio.get_running_loop().time
+        begun = clock()
+        tally = Tally(keeps_text=exchange.turn is not None, commits_on_reasoning=exchange.ingress.commits_on_reasoning)
+        one = Try(target, tally, begun, self._health.begin(target, begun))
+        exchange.tries.append(one)
+        try:
+            committed = await self._attempter.attempt(exchange, one, accepts_empty=accepts_empty)
+        except Problem as problem:
+            one.problem = problem
+            one.ended = clock()
+            one.watch.fail(problem, one.ended)
+            raise
+        except BaseException:
+            one.ended = clock()
+            one.watch.give_up()
+            raise
+        exchange.served = one
+        if tally.first_content_at is not None:
+            one.watch.first_token(tally.first_content_at - begun, tally.first_content_at)
+        return committed
+
+    def _again(self, exchange: Exchange, targets: Sequence[Target]) -> list[Target]:
+        """The targets that may be asked once more: what they failed by may be gone a moment later."""
+        last = {one.target.name: one.problem for one in exchange.tries}
+        return [
+            target
+            for target in targets
+            if (problem := last.get(target.name)) is not None
+            and problem.kind in _SAME_AGAIN
+            and problem.source in {Source.UPSTREAM, Source.NETWORK}
+        ][:1]
+
+
+def _most_telling(problems: Sequence[Problem]) -> Problem:
+    def place(problem: Problem) -> int:
+        return _TELLING.index(problem.kind) if problem.kind in _TELLING else len(_TELLING)
+
+    return min(problems, key=place)
