@@ -33,6 +33,7 @@ check: $(VENV)/.dev  ## format, lint, types, import layers, generated docs
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python scripts/configuration_page.py --check
+	$(BIN)/python scripts/dialects_page.py --check
 
 format: $(VENV)/.dev  ## rewrite the code as the check wants it
 	$(BIN)/ruff format
@@ -40,6 +41,7 @@ format: $(VENV)/.dev  ## rewrite the code as the check wants it
 
 docs: $(VENV)/.dev  ## write the generated pages
 	$(BIN)/python scripts/configuration_page.py
+	$(BIN)/python scripts/dialects_page.py
 
 lock: $(VENV)/.dev  ## resolve the dependencies again
 	$(LOCK) --upgrade --output-file requirements.lock

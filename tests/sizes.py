@@ -30,5 +30,8 @@ CUT_OFFSETS = size(400, 5_000)
 CANARY_PATHS = size(20, 60)
 """S06: failure paths through which canary secrets are sent."""
 
-HOSTILE_SPLITS = size(200, 2_000)
-"""T20: random ways to cut the corpus."""
+SPLIT_STEP = size(7, 1)
+"""T20: how far apart the places are at which a stream is cut for a client of another dialect, in bytes."""
+
+FUZZ_EXAMPLES = size(60, 1_500)
+"""T24: examples for each dialect, direction and shape."""

@@ -1,0 +1,314 @@
+"""What an answer can hold, in the hub's terms and in each dialect's own.
+
+Sources: https://platform.openai.com/docs/api-reference/chat-streaming,
+https://platform.openai.com/docs/api-reference/responses-streaming,
+https://platform.claude.com/docs/en/build-with-claude/streaming, https://ai.google.dev/api/generate-content; what is
+OpenRouter's, https://openrouter.ai/docs/api-reference/overview (read 2026-11-25).
+"""
+
+from __future__ import annotations
+
+from base64 import urlsafe_b64encode
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from dialects.answer_native import (
+    HI,
+    ONLY_WORDS,
+    anthropic,
+    blocks,
+    candidate,
+    chat,
+    chat_message,
+    chat_says,
+    gemini,
+    part_says,
+    reply,
+    responses,
+    said_item,
+    text_block,
+    text_delta,
+)
+from dialects.every_dialect import ANTHROPIC, CHAT, GEMINI, RESPONSES
+from dialects.features import SEED, AnswerFeature
+from trunkline.core.call import Opaque
+from trunkline.core.reply import Block, BlockKind, Finish, FinishReason
+from trunkline.dialects.opaque import wrap
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+TEXT = AnswerFeature(
+    "text",
+    reply(HI),
+    blocks(HI),
+    whole={
+        CHAT: chat_message(content="Hi."),
+        RESPONSES: said_item({"type": "output_text", "text": "Hi."}),
+        ANTHROPIC: {"content": [{"type": "text", "text": "Hi."}]},
+        GEMINI: candidate({"text": "Hi."}),
+    },
+    stream={
+        CHAT: chat({"content": "Hi"}, {"content": "."}),
+        RESPONSES: responses(text_delta("Hi"), text_delta(".")),
+        ANTHROPIC: anthropic(text_block("Hi", ".")),
+        GEMINI: gemini({"text": "Hi"}, {"text": "."}),
+    },
+    told={
+        SEED: {"content": "Hi."},
+        CHAT: chat_says(content="Hi."),
+        RESPONSES: {"type": "response.output_text.delta", "delta": "Hi."},
+        ANTHROPIC: {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "Hi."}},
+        GEMINI: part_says(text="Hi."),
+    },
+)
+
+CALL: Final = Block(BlockKind.TOOL_CALL, '{"city":"Rome"}', "call_1", "look_up")
+OTHER_CALL: Final = Block(BlockKind.TOOL_CALL, '{"city":"Oslo"}', "call_2", "look_up")
+BY_TOOLS: Final = Finish(FinishReason.TOOL_CALLS)
+
+
+def chat_call(block: Block, index: int) -> dict[str, Any]:
+    """A tool call of chat completions."""
+    return {
+        "index": index,
+        "id": block.id,
+        "type": "function",
+        "function": {"name": block.name, "arguments": block.text},
+    }
+
+
+def chat_pieces(block: Block, index: int) -> list[dict[str, Any]]:
+    """The same in three deltas."""
+    call = chat_call(Block(block.kind, "", block.id, block.name), index)
+    pieces = ({"index": index, "function": {"arguments": text}} for text in (block.text[:5], block.text[5:]))
+    return [{"tool_calls": [one]} for one in (call, *pieces)]
+
+
+def response_call(block: Block) -> dict[str, Any]:
+    """A tool call as an item."""
+    return {"type": "function_call", "call_id": block.id, "name": block.name, "arguments": block.text}
+
+
+def response_pieces(block: Block, index: int) -> list[dict[str, Any]]:
+    """The same in events."""
+    name = "response.function_call_arguments.delta"
+    return [
+        {
+            "type": "response.output_item.added",
+            "output_index": index,
+            "item": {**response_call(block), "arguments": ""},
+        },
+        {"type": name, "output_index": index, "delta": block.text[:5]},
+        {"type": name, "output_index": index, "delta": block.text[5:]},
+        {"type": "response.output_item.done", "output_index": index, "item": response_call(block)},
+    ]
+
+
+def tool_use(block: Block) -> dict[str, Any]:
+    """A tool call as a block."""
+    return {"type": "tool_use", "id": block.id, "name": block.name, "input": msgspec.json.decode(block.text)}
+
+
+def tool_pieces(block: Block) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The same in deltas."""
+    pieces = [{"type": "input_json_delta", "partial_json": text} for text in (block.text[:5], block.text[5:])]
+    return {**tool_use(block), "input": {}}, pieces
+
+
+def function_call(block: Block) -> dict[str, Any]:
+    """A tool call as a part."""
+    return {"functionCall": {"id": block.id, "name": block.name, "args": msgspec.json.decode(block.text)}}
+
+
+ARGUMENTS = AnswerFeature(
+    "a tool call, its arguments streamed",
+    reply(CALL, finish=BY_TOOLS),
+    blocks(CALL),
+    whole={
+        CHAT: chat_message("tool_calls", tool_calls=[{k: v for k, v in chat_call(CALL, 0).items() if k != "index"}]),
+        RESPONSES: {"output": [response_call(CALL)]},
+        ANTHROPIC: {"content": [tool_use(CALL)], "stop_reason": "tool_use"},
+        GEMINI: candidate(function_call(CALL)),
+    },
+    stream={
+        CHAT: chat(*chat_pieces(CALL, 0), finish="tool_calls"),
+        RESPONSES: responses(*response_pieces(CALL, 0)),
+        ANTHROPIC: anthropic(tool_pieces(CALL), stop="tool_use"),
+        GEMINI: gemini(function_call(CALL)),
+    },
+    told={
+        CHAT: chat_says(tool_calls=[{"index": 0, "function": {"arguments": CALL.text}}]),
+        RESPONSES: {"type": "response.function_call_arguments.delta", "delta": CALL.text},
+        ANTHROPIC: {"delta": {"type": "input_json_delta", "partial_json": CALL.text}},
+        GEMINI: part_says(**function_call(CALL)),
+    },
+    unsaid={SEED: ONLY_WORDS},
+)
+
+PARALLEL = AnswerFeature(
+    "parallel tool calls",
+    reply(CALL, OTHER_CALL, finish=BY_TOOLS),
+    blocks(CALL, OTHER_CALL),
+    whole={
+        CHAT: chat_message(
+            "tool_calls",
+            tool_calls=[{k: v for k, v in chat_call(call, 0).items() if k != "index"} for call in (CALL, OTHER_CALL)],
+        ),
+        RESPONSES: {"output": [response_call(CALL), response_call(OTHER_CALL)]},
+        ANTHROPIC: {"content": [tool_use(CALL), tool_use(OTHER_CALL)], "stop_reason": "tool_use"},
+        GEMINI: candidate(function_call(CALL), function_call(OTHER_CALL)),
+    },
+    stream={
+        CHAT: chat(*chat_pieces(CALL, 0), *chat_pieces(OTHER_CALL, 1), finish="tool_calls"),
+        RESPONSES: responses(*response_pieces(CALL, 0), *response_pieces(OTHER_CALL, 1)),
+        ANTHROPIC: anthropic(tool_pieces(CALL), tool_pieces(OTHER_CALL), stop="tool_use"),
+        GEMINI: gemini(function_call(CALL), function_call(OTHER_CALL)),
+    },
+    told={
+        CHAT: chat_says(tool_calls=[{"index": 1, "function": {"arguments": OTHER_CALL.text}}]),
+        RESPONSES: {"type": "response.output_item.done", "output_index": 1, "item": response_call(OTHER_CALL)},
+        ANTHROPIC: {"index": 1, "delta": {"type": "input_json_delta", "partial_json": OTHER_CALL.text}},
+        GEMINI: part_says(**function_call(OTHER_CALL)),
+    },
+    unsaid={SEED: ONLY_WORDS},
+)
+
+THOUGHT: Final = Block(BlockKind.REASONING, "A city.")
+SUMMARY: Final = {"type": "summary_text", "text": "A city."}
+
+
+def summary_delta(text: str) -> dict[str, Any]:
+    """A piece of a response's thought."""
+    return {
+        "type": "response.reasoning_summary_text.delta",
+        "output_index": 0,
+        "summary_index": 0,
+        "delta": text,
+    }
+
+
+REASONING = AnswerFeature(
+    "reasoning",
+    reply(THOUGHT),
+    blocks(THOUGHT),
+    whole={
+        CHAT: chat_message(content="", reasoning="A city."),
+        RESPONSES: {"output": [{"type": "reasoning", "summary": [SUMMARY]}]},
+        ANTHROPIC: {"content": [{"type": "thinking", "thinking": "A city."}]},
+        GEMINI: candidate({"text": "A city.", "thought": True}),
+    },
+    stream={
+        CHAT: chat({"reasoning": "A "}, {"reasoning": "city."}),
+        RESPONSES: responses(summary_delta("A "), summary_delta("city.")),
+        ANTHROPIC: anthropic(
+            (
+                {"type": "thinking", "thinking": "", "signature": ""},
+                [{"type": "thinking_delta", "thinking": "A "}, {"type": "thinking_delta", "thinking": "city."}],
+            )
+        ),
+        GEMINI: gemini({"text": "A ", "thought": True}, {"text": "city.", "thought": True}),
+    },
+    told={
+        CHAT: chat_says(reasoning="A city."),
+        RESPONSES: {"type": "response.reasoning_summary_text.delta", "delta": "A city."},
+        ANTHROPIC: {"delta": {"type": "thinking_delta", "thinking": "A city."}},
+        GEMINI: part_says(text="A city.", thought=True),
+    },
+    unsaid={SEED: ONLY_WORDS},
+)
+
+FOREIGN: Final = Opaque("elsewhere", b'"proof"')
+WRAPPED: Final = wrap(FOREIGN)
+PROVEN: Final = Block(BlockKind.REASONING, "A city.", opaque=FOREIGN)
+OWN: Final[Mapping[str, bytes]] = {
+    CHAT: b'[{"type":"reasoning.text","text":"A city.","signature":"c2ln"}]',
+    RESPONSES: b'"gAAAAABo"',
+    ANTHROPIC: b'{"type":"thinking","thinking":"A city.","signature":"c2ln"}',
+    GEMINI: b'"c2ln"',
+}
+"""Each dialect's own proof of that thought."""
+
+SIGNATURES = AnswerFeature(
+    "the proof of reasoning (signature, encrypted content)",
+    reply(PROVEN),
+    lambda told: (
+        [(block.text, block.opaque.dialect if block.opaque else None) for block in told.blocks]
+        in [[("A city.", name)] for name in (*OWN, FOREIGN.dialect)]
+    ),
+    whole={
+        CHAT: chat_message(
+            content="",
+            reasoning="A city.",
+            reasoning_details=[
+                {"type": "reasoning.text", "text": "A city."},
+                {"type": "reasoning.encrypted", "data": WRAPPED},
+            ],
+        ),
+        RESPONSES: {"output": [{"type": "reasoning", "summary": [SUMMARY], "encrypted_content": WRAPPED}]},
+        ANTHROPIC: {"content": [{"type": "thinking", "thinking": "A city.", "signature": WRAPPED}]},
+        GEMINI: candidate(
+            {"text": "A city.", "thought": True, "thoughtSignature": urlsafe_b64encode(WRAPPED.encode()).decode()},
+        ),
+    },
+    stream={
+        CHAT: chat({"reasoning": "A city.", "reasoning_details": msgspec.json.decode(OWN[CHAT])}),
+        RESPONSES: responses(
+            summary_delta("A city."),
+            {
+                "type": "response.output_item.done",
+                "output_index": 0,
+                "item": {"type": "reasoning", "summary": [SUMMARY], "encrypted_content": "gAAAAABo"},
+            },
+        ),
+        ANTHROPIC: anthropic(
+            (
+                {"type": "thinking", "thinking": "", "signature": ""},
+                [
+                    {"type": "thinking_delta", "thinking": "A city."},
+                    {"type": "signature_delta", "signature": "c2ln"},
+                ],
+            )
+        ),
+        GEMINI: gemini({"text": "A city.", "thought": True}, {"thought": True, "text": "", "thoughtSignature": "c2ln"}),
+    },
+    told={
+        CHAT: chat_says(reasoning_details=[{"type": "reasoning.encrypted", "data": WRAPPED}]),
+        RESPONSES: {"type": "response.output_item.done", "item": {"encrypted_content": WRAPPED}},
+        ANTHROPIC: {"delta": {"type": "signature_delta", "signature": WRAPPED}},
+        GEMINI: part_says(thought=True, thoughtSignature=urlsafe_b64encode(WRAPPED.encode()).decode()),
+    },
+    unsaid={SEED: ONLY_WORDS},
+)
+
+NO: Final = Block(BlockKind.REFUSAL, "I cannot.")
+
+REFUSAL = AnswerFeature(
+    "refusal in words",
+    reply(NO),
+    blocks(NO),
+    whole={
+        CHAT: chat_message(refusal="I cannot."),
+        RESPONSES: said_item({"type": "refusal", "refusal": "I cannot."}),
+        ANTHROPIC: {"content": [{"type": "text", "text": "I cannot."}]},
+        GEMINI: candidate({"text": "I cannot."}),
+    },
+    stream={
+        CHAT: chat({"refusal": "I "}, {"refusal": "cannot."}),
+        RESPONSES: responses(
+            {"type": "response.refusal.delta", "output_index": 0, "content_index": 0, "delta": "I "},
+            {"type": "response.refusal.delta", "output_index": 0, "content_index": 0, "delta": "cannot."},
+        ),
+    },
+    told={
+        SEED: {"content": "I cannot."},
+        CHAT: chat_says(refusal="I cannot."),
+        RESPONSES: {"type": "response.refusal.delta", "delta": "I cannot."},
+        ANTHROPIC: {"delta": {"type": "text_delta", "text": "I cannot."}},
+        GEMINI: part_says(text="I cannot."),
+    },
+    notes=dict.fromkeys((SEED, ANTHROPIC, GEMINI), "as plain text"),
+)
+
+CONTENT: Final = (TEXT, ARGUMENTS, PARALLEL, REASONING, SIGNATURES, REFUSAL)
