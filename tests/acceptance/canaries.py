@@ -35,7 +35,7 @@ ADMITTED: Final = (
     f"X-Api-Key: {API_KEY}",
     f"Cookie: theme={COOKIE}; trunkline_session={COOKIE}",
     f"HTTP-Referer: https://example.test/{HEADER}",
-    f"X-Trunkline-Policy: {HEADER}",
+    f"x-trunkline-something: {HEADER}",
     "Connection: close",
 )
 """What every client sends that may come in: a right key, and beside it all that must not show up anywhere."""
