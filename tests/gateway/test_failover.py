@@ -39,9 +39,10 @@ class Walks:
         self.records: list[Record] = []
         self.health = Health(HealthLimits(), BreakerLimits(), chance=lambda: 0.0)
         self.targets: list[Target] = []
+        self.hedges = False
         attempter = Attempter(client, {"openai_chat": OpenAIChat()}, max_event_bytes=1 << 20)
         self.gateway = Gateway(
-            planner=lambda _: Plan(tuple(Step(target, FRESH, None, "") for target in self.targets)),
+            planner=lambda _: Plan(tuple(Step(target, FRESH, None, "") for target in self.targets), hedge=self.hedges),
             failover=Failover(attempter, self.health, limits, chance=lambda: 0.1),
             history=None,
             sinks=(self,),
@@ -240,3 +241,81 @@ async def test_whatever_becomes_of_an_attempt_it_is_no_longer_in_flight(
     with pytest.raises(asyncio.CancelledError):
         await asking
     assert walks.in_flight() == [0]
+
+
+async def warm(walks: Walks, *upstreams: ScriptedUpstream) -> None:
+    """Enough quick answers that it is known what slow is, and that hedges are earned."""
+    walks.through(*upstreams)
+    for _ in range(40):
+        upstreams[0].play(script.chat_stream(["quick"]))
+        await walks.ask()
+    walks.records.clear()
+    walks.hedges = True
+
+
+SLOW = script.chat_stream(["slow"]).but(delay_first_s=30)
+
+
+async def test_a_slow_first_target_is_overtaken_by_a_second_and_closed(
+    walks: Walks, upstream: ScriptedUpstream
+) -> None:
+    """T36."""
+    async with ScriptedUpstream() as second:
+        await warm(walks, upstream, second)
+        upstream.play(SLOW)
+        second.play(script.chat_stream(["quick"], usage=(3, 1)))
+        assert '"quick"' in await walks.ask()
+        await upstream.wait_until(lambda: upstream.cancelled == 1, timeout_s=2)
+        assert walks.in_flight() == [0, 0]
+    (record,) = walks.records
+    assert [(one.provider, one.charged) for one in record.attempts] == [("p0", False), ("p1", True)]
+    assert record.provider == "p1"
+    assert walks.state(0) is State.CLOSED
+
+
+async def test_a_first_target_that_is_still_quicker_serves(walks: Walks, upstream: ScriptedUpstream) -> None:
+    async with ScriptedUpstream() as second:
+        await warm(walks, upstream, second)
+        upstream.play(script.chat_stream(["first"]).but(delay_first_s=0.3))
+        second.play(SLOW)
+        assert '"first"' in await walks.ask()
+        await second.wait_until(lambda: second.cancelled == 1, timeout_s=2)
+    (record,) = walks.records
+    assert [(one.provider, one.charged) for one in record.attempts] == [("p0", True), ("p1", False)]
+
+
+async def test_where_both_fail_the_others_are_asked(walks: Walks, upstream: ScriptedUpstream) -> None:
+    async with ScriptedUpstream() as second, ScriptedUpstream() as third:
+        await warm(walks, upstream, second, third)
+        upstream.play(BUSY.but(delay_headers_s=0.3))
+        second.play(BUSY)
+        third.play(script.chat_stream(["third"]))
+        assert '"third"' in await walks.ask()
+        assert walks.in_flight() == [0, 0, 0]
+
+
+async def test_a_quick_answer_is_not_hedged_and_of_slow_ones_only_one_in_twenty(
+    walks: Walks, upstream: ScriptedUpstream
+) -> None:
+    async with ScriptedUpstream(lambda _: script.chat_stream(["second"])) as second:
+        await warm(walks, upstream, second)
+        for _ in range(60):
+            upstream.play(script.chat_stream(["late"]).but(delay_first_s=0.05))
+            await walks.ask()
+        assert 1 <= len(second.requests) <= 0.05 * (40 + 60)
+
+
+async def test_a_client_that_leaves_ends_both(walks: Walks, upstream: ScriptedUpstream) -> None:
+    async with ScriptedUpstream() as second:
+        await warm(walks, upstream, second)
+        upstream.play(SLOW)
+        second.play(SLOW)
+        asking = asyncio.create_task(walks.ask())
+        await second.wait_until(lambda: second.active == 1)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        await second.wait_until(lambda: second.cancelled == 1, timeout_s=2)
+        await upstream.wait_until(lambda: upstream.cancelled == 1, timeout_s=2)
+    assert walks.in_flight() == [0, 0]
+    assert len(walks.records) == 1

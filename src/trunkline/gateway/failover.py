@@ -10,6 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from trunkline.core.problem import Kind, Problem, Retry, Source
+from trunkline.core.resilience import RetryLimits
 from trunkline.gateway.exchange import Tally, Try
 from trunkline.routing.retry_budget import RetryBudget
 
@@ -17,11 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from trunkline.core.catalog import Target
-    from trunkline.core.resilience import RetryLimits
     from trunkline.gateway.attempt import Attempt, Attempter, Whole
     from trunkline.gateway.exchange import Exchange
     from trunkline.routing.health import Health
     from trunkline.routing.plan import Plan
+
+HEDGES: Final = RetryLimits(share=0.05, reserve_per_s=0.0, concurrent=0)
+"""At most one request in twenty is asked of two targets at once: each of them is paid for."""
 
 _SAME_AGAIN: Final = frozenset({Kind.UNREACHABLE, Kind.TRUNCATED, Kind.UPSTREAM_FAILED, Kind.UPSTREAM_INVALID})
 """What may be gone a moment later. A limit, a refused key and a timer that has run out will not."""
@@ -50,12 +53,14 @@ class Failover:
         self._limits = limits
         self._chance = chance
         self._budget: RetryBudget | None = None
+        self._hedges: RetryBudget | None = None
 
     async def committed(self, exchange: Exchange, plan: Plan) -> Attempt | Whole:
         """The first target's answer that has content. Raises the most telling Problem where none gives any."""
         clock = asyncio.get_running_loop().time
-        budget = self._budget = self._budget or RetryBudget(self._limits, clock())
+        budget, hedges = self._budgets(clock())
         budget.earn(clock())
+        hedges.earn(clock())
         problems: list[Problem] = []
         pending = list(plan.targets)
         has_been_empty = False
@@ -71,6 +76,8 @@ class Failover:
             target = pending.pop(0)
             is_last = not pending and not self._limits.attempts
             try:
+                if plan.hedge and not number and (slow_s := self._slow_s(target, pending, hedges, clock())) is not None:
+                    return await self._hedged(exchange, target, pending, slow_s, hedges)
                 return await self._attempt(exchange, target, accepts_empty=has_been_empty or is_last)
             except Problem as problem:
                 if problem.retry is Retry.NEVER:
@@ -78,6 +85,53 @@ class Failover:
                 problems.append(problem)
                 has_been_empty = has_been_empty or exchange.tries[-1].tally.finish is not None
         raise _most_telling(problems)
+
+    def _budgets(self, now: float) -> tuple[RetryBudget, RetryBudget]:
+        self._budget = self._budget or RetryBudget(self._limits, now)
+        self._hedges = self._hedges or RetryBudget(HEDGES, now)
+        return self._budget, self._hedges
+
+    def _slow_s(self, target: Target, others: Sequence[Target], hedges: RetryBudget, now: float) -> float | None:
+        """After how long without a first token another target may be asked, too; None where that may not be."""
+        return self._health.slow_first_token_s(target) if others and hedges.has(now) else None
+
+    async def _hedged(
+        self, exchange: Exchange, target: Target, others: list[Target], slow_s: float, hedges: RetryBudget
+    ) -> Attempt | Whole:
+        """The answer of this target, or of the next where that one is quicker although it was asked later.
+
+        Whoever loses is closed at once, and stands in the record with what it cost.
+        """
+        tasks = [asyncio.create_task(self._attempt(exchange, target, accepts_empty=True))]
+        try:
+            await asyncio.wait(tasks, timeout=slow_s)
+            if not tasks[0].done() and hedges.spend(asyncio.get_running_loop().time()):
+                tasks.append(asyncio.create_task(self._attempt(exchange, others.pop(0), accepts_empty=True)))
+            running = set(tasks)
+            while running:
+                done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                won = next((task for task in tasks if task in done and task.exception() is None), None)
+                if won is not None:
+                    tasks.remove(won)
+                    return self._won(exchange, won.result())
+            return tasks[-1].result()  # raises: all have failed
+        finally:
+            await self._lose(tasks)
+
+    def _won(self, exchange: Exchange, committed: Attempt | Whole) -> Attempt | Whole:
+        """Another attempt may have been committed in the same moment: this one serves."""
+        exchange.served = committed.one
+        return committed
+
+    async def _lose(self, tasks: Sequence[asyncio.Task[Attempt | Whole]]) -> None:
+        """End these attempts and close what they have opened."""
+        for task in tasks:
+            task.cancel()
+        for ended in await asyncio.gather(*tasks, return_exceptions=True):
+            if not isinstance(ended, BaseException):
+                with ended:
+                    ended.one.ended = asyncio.get_running_loop().time()
+                    ended.one.watch.give_up()
 
     async def _attempt(self, exchange: Exchange, target: Target, *, accepts_empty: bool) -> Attempt | Whole:
         clock = asyncio.get_running_loop().time

@@ -74,13 +74,17 @@ class Step(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """The targets to attempt, best first; never empty. `consumed` are the providers that the caller's wishes named."""
+    """The targets to attempt, best first; never empty. `consumed` are the providers that the caller's wishes named.
+
+    `hedge`: a second target may be asked while the first is slow.
+    """
 
     steps: tuple[Step, ...]
     passed_over: tuple[PassedOver, ...] = ()
     consumed: frozenset[str] = frozenset()
     route: str = ""
     policy: tuple[Policy, ...] = (Policy.PRIORITY,)
+    hedge: bool = False
 
     @property
     def targets(self) -> tuple[Target, ...]:
@@ -111,7 +115,7 @@ def plan(wanted: Wanted, rules: Rules) -> Plan:
         raise _nobody(wanted, passed)
     steps = _asked_now(steps, rules, passed)
     first = routes[0]
-    return Plan(tuple(steps), tuple(passed), consumed, first.name, wanted.policy or first.policy)
+    return Plan(tuple(steps), tuple(passed), consumed, first.name, wanted.policy or first.policy, first.hedge)
 
 
 def _routes(wanted: Wanted) -> list[Route]:

@@ -31,6 +31,11 @@ class RetryBudget:
         self._turn(now)
         self._earned[self._slot % _SLOTS] += self._limits.share
 
+    def has(self, now: float) -> bool:
+        """Whether `spend` would give one."""
+        self._turn(now)
+        return sum(self._earned) >= 1 or self._reserve >= 1
+
     def spend(self, now: float) -> bool:
         """Take one retry, if there is one: what was earned first, then the reserve."""
         self._turn(now)
