@@ -8,7 +8,8 @@ import pytest
 
 from trunkline.core.call import Envelope, Facts, Need, Operation, Preferences
 from trunkline.core.caller import Caller
-from trunkline.core.catalog import Catalog, Model, Origin, Provider
+from trunkline.core.catalog import Catalog, Leg, Model, Origin, Provider, Route, Target
+from trunkline.core.price import Price
 from trunkline.core.problem import Kind, Problem
 from trunkline.routing.health import FRESH
 from trunkline.routing.plan import Plan, Rules, Wanted, plan
@@ -147,6 +148,26 @@ def test_a_caller_asks_only_for_the_models_of_its_key(models: set[str], model: s
         assert len(planned(caller, model=model).targets) == 1
     else:
         assert refusal(caller=caller, model=model).kind is Kind.FORBIDDEN
+
+
+DEAR = Price(input_nano=3_000_000_000, output_nano=15_000_000_000)
+CHEAP = Price(input_nano=100_000_000, output_nano=400_000_000)
+
+
+def routed(*legs: tuple[str, Price | None], sort: str | None = None, **most: Any) -> list[str]:
+    providers = tuple(provider(name, Model(id="m", price=price)) for name, price in legs)
+    route = Route(name="r", legs=tuple(Leg(target=Target(one, one.models[0])) for one in providers))
+    envelope = Envelope(model="r", preferences=Preferences(sort=sort, **most))
+    catalog = Catalog(providers=providers, routes=(route,))
+    return names(plan(Wanted(envelope, "openai_chat", Caller(), catalog, Facts), RULES))
+
+
+def test_a_caller_may_sort_by_price_and_set_the_most_that_it_pays() -> None:
+    legs = (("dear", DEAR), ("unknown", None), ("cheap", CHEAP))
+    assert routed(*legs) == ["dear/m", "unknown/m", "cheap/m"]
+    assert routed(*legs, sort="price") == ["cheap/m", "dear/m", "unknown/m"]
+    assert routed(*legs, max_output_nano=1_000_000_000) == ["unknown/m", "cheap/m"]
+    assert routed(*legs, max_input_nano=0) == ["unknown/m"]
 
 
 def test_every_fallback_is_checked_too() -> None:

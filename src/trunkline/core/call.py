@@ -214,13 +214,17 @@ LAST_TEXT_CHARACTERS = 8 * 1024
 class Preferences(msgspec.Struct, frozen=True, kw_only=True):
     """How a caller narrows the plan: OpenRouter's `provider` object. Names are providers'; empty means any.
 
-    `beyond` are the paths of the fields that only OpenRouter itself can honour.
+    `sort` is `price`, `throughput` or `latency`. The prices are the most that a million tokens may cost, in
+    nano-dollars. `beyond` are the paths of the fields that only OpenRouter itself can honour.
     """
 
     order: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
     allow_fallbacks: bool = True
+    sort: str | None = None
+    max_input_nano: int | None = None
+    max_output_nano: int | None = None
     beyond: tuple[str, ...] = ()
 
 

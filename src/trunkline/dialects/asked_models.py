@@ -6,16 +6,16 @@ https://openrouter.ai/docs/features/model-routing (read 2026-11-25).
 
 from __future__ import annotations
 
+from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from trunkline.core.call import Preferences
+from trunkline.dialects.json_fields import JsonFields
 
 if TYPE_CHECKING:
     from collections.abc import Collection
-
-    from trunkline.dialects.json_fields import JsonFields
 
 MAX_MODEL_CHARACTERS: Final = 256
 MAX_FALLBACKS: Final = 16
@@ -26,6 +26,10 @@ providers: they are part of the name, and a key that may use a model by name may
 
 PRESET: Final = "@preset/"
 """How a model's name calls a prompt that OpenRouter stores."""
+
+SORTS: Final = ("price", "throughput", "latency")
+MAX_PRICE: Final = 1_000_000
+NANO: Final = 1_000_000_000
 
 _LISTS: Final = ("order", "only", "ignore")
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -66,14 +70,37 @@ def read_preferences(fields: JsonFields) -> Preferences | None:
         return None
     allows = told.flag("allow_fallbacks")
     order, only, ignore = (tuple(told.texts(name)) for name in _LISTS)
+    most = told.object("max_price") or JsonFields({})
+    by = told.object("sort") if told.starts_with("sort", b"{") else told
+    sort = by.text("by" if by is not told else "sort") if by is not None else None
+    if sort not in {None, *SORTS}:
+        raise told.wrong("sort", f"must be one of {', '.join(SORTS)}")
+    most_input, most_output = _nano(most, "prompt"), _nano(most, "completion")
     left = told.extras("")
     return Preferences(
         order=order,
         only=only,
         ignore=ignore,
         allow_fallbacks=allows is not False,
+        sort=sort,
+        max_input_nano=most_input,
+        max_output_nano=most_output,
         beyond=tuple(f"provider.{name}" for name, _ in left.fields) if left is not None else (),
     )
+
+
+def _nano(prices: JsonFields, name: str) -> int | None:
+    """Dollars for a million tokens, which OpenRouter takes as a number or as a string, in nano-dollars."""
+    try:
+        told = Decimal(prices.needed_text(name)) if prices.starts_with(name, b'"') else prices.number(name)
+        dollars = None if told is None else Decimal(str(told))
+    except InvalidOperation:
+        raise prices.wrong(name, "must be a number") from None
+    if dollars is None:
+        return None
+    if not dollars.is_finite() or not 0 <= dollars <= MAX_PRICE:
+        raise prices.wrong(name, f"must be from 0 to {MAX_PRICE:,} dollars for a million tokens")
+    return int(dollars * NANO)
 
 
 def conversation_name(fields: JsonFields) -> str | None:

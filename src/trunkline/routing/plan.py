@@ -115,7 +115,7 @@ def plan(wanted: Wanted, rules: Rules) -> Plan:
         raise _nobody(wanted, passed)
     steps = _asked_now(steps, rules, passed)
     first = routes[0]
-    return Plan(tuple(steps), tuple(passed), consumed, first.name, wanted.policy or first.policy, first.hedge)
+    return Plan(tuple(steps), tuple(passed), consumed, first.name, _policies(first, wanted), first.hedge)
 
 
 def _routes(wanted: Wanted) -> list[Route]:
@@ -135,7 +135,7 @@ def _steps(
     route: Route, wanted: Wanted, rules: Rules, passed: list[PassedOver], consumed: frozenset[str]
 ) -> list[Step]:
     """The route's targets that can serve the request, in the order of its policy."""
-    policies = wanted.policy or route.policy
+    policies = _policies(route, wanted)
     legs = [(place, leg) for place, leg in enumerate(route.legs) if _may_serve(leg, wanted, rules, passed, consumed)]
     is_choosing = len(legs) > 1
     asks_cost = is_choosing and {Policy.CHEAPEST, Policy.AUTO}.intersection(policies)
@@ -157,6 +157,16 @@ def _steps(
     for candidate in _with_canaries(ordered(candidates, policies, asked), asked):
         steps += _accounts(candidate, rules)
     return steps
+
+
+def _policies(route: Route, wanted: Wanted) -> tuple[Policy, ...]:
+    """The caller's own choice, in a header of ours or by OpenRouter's `provider.sort`; else the route's."""
+    preferences = wanted.envelope.preferences
+    if wanted.policy is not None:
+        return wanted.policy
+    if preferences is not None and preferences.sort is not None:
+        return (Policy.CHEAPEST if preferences.sort == "price" else Policy.FASTEST,)
+    return route.policy
 
 
 def _asks_conversation(route: Route, policies: Iterable[Policy]) -> bool:
@@ -240,7 +250,20 @@ def _unwanted(leg: Leg, wanted: Wanted, consumed: frozenset[str]) -> str:
     if name in preferences.ignore:
         return "is left out by `provider.ignore`"
     only = consumed.intersection(preferences.only)
-    return "is not in `provider.only`" if only and name not in only else ""
+    if only and name not in only:
+        return "is not in `provider.only`"
+    return "costs more than `provider.max_price` allows" if _is_too_dear(leg.target, preferences) else ""
+
+
+def _is_too_dear(target: Target, preferences: Preferences) -> bool:
+    """Whether it costs more than the caller allows. An unknown price is no reason; an aggregator sees to it itself."""
+    price = target.model.price
+    if price is None:
+        return False
+    most_input, most_output = preferences.max_input_nano, preferences.max_output_nano
+    return (most_input is not None and price.input_nano > most_input) or (
+        most_output is not None and price.output_nano > most_output
+    )
 
 
 def _unmet(leg: Leg, wanted: Wanted) -> str:
