@@ -49,7 +49,8 @@ class Quirks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     (OpenRouter's object), or empty where it cannot be asked. `reasoning_echo_key`: under which key of a message it
     takes earlier reasoning back; empty where it does not. `takes_cache_control`, `takes_top_k`: whether it knows
     these. `keeps_answers`: it stores them unless told `store: false`. `accepts_provider_object`: it knows
-    OpenRouter's own fields. `seed_key`: what it calls the seed. `refuses`: fields that it takes for a mistake.
+    OpenRouter's own fields. `prefill`: it goes on from a last message of the assistant's. `seed_key`: what it calls the
+    seed. `refuses`: fields that it takes for a mistake.
 
     Of Gemini alone: `counts_bare`: a count of tokens is asked for with a request's fields, not with a whole request.
     """
@@ -64,6 +65,7 @@ class Quirks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     takes_top_k: bool = False
     keeps_answers: bool = False
     accepts_provider_object: bool = False
+    prefill: bool = False
     seed_key: str = "seed"
     refuses: tuple[str, ...] = ()
     counts_bare: bool = False
@@ -256,6 +258,15 @@ class Policy(StrEnum):
     """The cheapest that is good enough for how difficult the request is."""
 
 
+class Resume(StrEnum):
+    """How an answer that breaks off in the middle of its text goes on at another target."""
+
+    PREFILL = "prefill"
+    """By giving it the text so far as the beginning of its own: only targets that are known to go on from that."""
+    INSTRUCT = "instruct"
+    """By asking it in words to go on; any target can be asked so, and some repeat themselves."""
+
+
 class Leg(msgspec.Struct, frozen=True, kw_only=True):
     """One target of a route, and when it may be used.
 
@@ -282,6 +293,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     legs: tuple[Leg, ...]
     policy: tuple[Policy, ...] = (Policy.PRIORITY,)
     hedge: bool = False
+    resume: Resume | None = None
 
 
 class Catalog(msgspec.Struct, frozen=True, kw_only=True):

@@ -47,7 +47,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
     Times are milliseconds, as measured by a monotonic clock; `first_token_ms` is None where no content came.
     `problem` is the kind of what went wrong, `detail` our own words on it, without content. `cost_nano` is what the
-    client was served for.
+    client was served for. `seams` are the numbers of characters after which the answer went on at another target.
     """
 
     request_id: str
@@ -62,6 +62,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     usage: Usage | None = None
     cost_nano: int | None = None
     attempts: tuple[Attempted, ...] = ()
+    seams: tuple[int, ...] = ()
     problem: str | None = None
     detail: str | None = None
 

@@ -197,7 +197,8 @@ def _has_output(tally: Tally) -> bool:
 
 
 def _is_verbatim(exchange: Exchange, egress: Egress) -> bool:
-    return egress.name == exchange.ingress.name and exchange.turn is None
+    is_own = egress.name == exchange.ingress.name
+    return is_own and exchange.turn is None and not exchange.may_resume
 
 
 async def _request(exchange: Exchange, one: Try, egress: Egress) -> WireRequest:

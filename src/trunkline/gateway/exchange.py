@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from trunkline.core.problem import Problem
     from trunkline.core.reply import Event
     from trunkline.dialects.dialect import Ingress, Outlet
+    from trunkline.gateway.resumption import Thread
     from trunkline.routing.health import Watch
     from trunkline.routing.plan import Plan
     from trunkline.store.history import Turn
@@ -91,6 +92,8 @@ class Try:
     """What the target could not be told."""
     is_estimated: bool = False
     """The request's tokens were counted here: no provider did."""
+    is_charged: bool = False
+    """The client was served by it."""
     problem: Problem | None = None
     ended: float | None = None
 
@@ -119,7 +122,13 @@ class Exchange:
     tries: list[Try] = field(default_factory=list[Try])
     """Every attempt, written by the failover as it begins."""
     served: Try | None = None
-    """Written by the failover: the attempt that gave content."""
+    """Written by the failover: the attempt that gave content, the last one where it was resumed."""
+    continuation: Call | None = None
+    """Written by the resumption: what is asked of the next target instead of the request."""
+    thread: Thread | None = None
+    """Written by the resumption: the text as the client sees it, whoever wrote it."""
+    seams: list[int] = field(default_factory=list[int])
+    """Written by the resumption: after how many characters of its text the answer went on at another target."""
     outlet: Outlet | None = None
     """Written by the relay as it begins: what tells the client of a break, in the stream that it has begun."""
     interruption: Problem | None = None
@@ -140,6 +149,13 @@ class Exchange:
     def tally(self) -> Tally | None:
         """What that attempt's reader saw."""
         return self.told.tally if self.told is not None else None
+
+    @property
+    def text(self) -> str:
+        """What was streamed, where somebody stores it."""
+        if self.thread is not None:
+            return self.thread.text
+        return self.tally.text if self.tally is not None else ""
 
     def deadline(self, limit_s: float) -> float:
         """When all of it must be over, with this limit of the target's; the client's own only shortens it."""
@@ -168,8 +184,15 @@ class Exchange:
         said = self.envelope.conversation or self.facts().opening
         return blake2b(said.encode(errors="replace"), key=self.caller.user.encode()[:64], digest_size=16).digest()
 
+    @property
+    def may_resume(self) -> bool:
+        """Whether the answer may go on at another target: then it is never verbatim, so that its seam does not show."""
+        return self.plan is not None and self.plan.resume is not None and self.envelope.stream
+
     def call(self) -> Call:
         """The request, deep: read when an attempt must translate. Raises Problem for what no other dialect can say."""
+        if self.continuation is not None:
+            return self.continuation
         refuse_what_cannot_be_translated(self.ingress, self.envelope)
         call = self.ingress.read_call(self.body)
         return call if self.turn is None else call.preceded_by(self.turn.earlier)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from trunkline.core.problem import Kind, Problem, Retry, Source
 from trunkline.core.resilience import RetryLimits
+from trunkline.gateway.attempt import Attempt
 from trunkline.gateway.exchange import Tally, Try
 from trunkline.routing.retry_budget import RetryBudget
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from trunkline.core.catalog import Target
-    from trunkline.gateway.attempt import Attempt, Attempter, Whole
+    from trunkline.gateway.attempt import Attempter, Whole
     from trunkline.gateway.exchange import Exchange
     from trunkline.routing.health import Health
     from trunkline.routing.plan import Plan
@@ -86,6 +87,21 @@ class Failover:
                 has_been_empty = has_been_empty or exchange.tries[-1].tally.finish is not None
         raise _most_telling(problems)
 
+    async def resumed(self, exchange: Exchange, targets: Sequence[Target]) -> Attempt | None:
+        """The first of these targets' answers that has content; None where there is none, or no retry is left."""
+        clock = asyncio.get_running_loop().time
+        budget, _ = self._budgets(clock())
+        for target in targets[: 1 + self._limits.attempts]:
+            if not budget.spend(clock()):
+                break
+            try:
+                committed = await self._attempt(exchange, target, accepts_empty=False)
+            except Problem:
+                continue  # it stands in the record; what the client hears of is why the answer broke
+            if isinstance(committed, Attempt):
+                return committed
+        return None
+
     def _budgets(self, now: float) -> tuple[RetryBudget, RetryBudget]:
         self._budget = self._budget or RetryBudget(self._limits, now)
         self._hedges = self._hedges or RetryBudget(HEDGES, now)
@@ -131,6 +147,7 @@ class Failover:
             if not isinstance(ended, BaseException):
                 with ended:
                     ended.one.ended = asyncio.get_running_loop().time()
+                    ended.one.is_charged = False
                     ended.one.watch.give_up()
 
     async def _attempt(self, exchange: Exchange, target: Target, *, accepts_empty: bool) -> Attempt | Whole:
@@ -151,6 +168,7 @@ class Failover:
             one.watch.give_up()
             raise
         exchange.served = one
+        one.is_charged = True
         if tally.first_content_at is not None:
             one.watch.first_token(tally.first_content_at - begun, tally.first_content_at)
         return committed

@@ -11,8 +11,10 @@ import msgspec
 from trunkline.core.problem import Kind, Problem, invalid
 from trunkline.dialects.asked_models import without_names
 from trunkline.gateway.admission import admit
+from trunkline.gateway.attempt import Attempt
 from trunkline.gateway.off_loop import SHALLOW_BYTES, off_loop
 from trunkline.gateway.relay import relay
+from trunkline.gateway.resumption import Resumption
 from trunkline.gateway.settle import settle
 from trunkline.routing.plan import Wanted
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
     from trunkline.core.record import Sink
+    from trunkline.gateway.attempt import Whole
     from trunkline.gateway.exchange import Exchange
     from trunkline.gateway.failover import Failover
     from trunkline.routing.plan import Plan
@@ -39,6 +42,7 @@ class Gateway:
     ) -> None:
         self._planner = planner
         self._failover = failover
+        self._resumption = Resumption(failover)
         self._history = history
         self._sinks = sinks
 
@@ -58,7 +62,7 @@ class Gateway:
             await self._join_session(exchange)
             plan = await off_loop(is_large, self._plan, exchange)
             with await self._failover.committed(exchange, plan) as committed:
-                async with aclosing(relay(exchange, committed)) as chunks:
+                async with aclosing(self._relayed(exchange, committed)) as chunks:
                     yield chunks
             problem = None
         except Problem as error:
@@ -101,6 +105,11 @@ class Gateway:
             temperature=call.temperature,
             max_tokens=call.max_tokens,
         )
+
+    def _relayed(self, exchange: Exchange, committed: Attempt | Whole) -> AsyncGenerator[bytes]:
+        if exchange.may_resume and isinstance(committed, Attempt):
+            return self._resumption.relay(exchange, committed)
+        return relay(exchange, committed)
 
     def _plan(self, exchange: Exchange) -> Plan:
         """The plan, written into the exchange; the providers that it was told of are no longer in the request."""

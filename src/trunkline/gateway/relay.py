@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from asyncio import get_running_loop
+from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Final, cast
 
@@ -11,8 +12,9 @@ from trunkline.core.reply import Finish
 from trunkline.gateway.attempt import Whole, out_of_time
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterator
+    from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 
+    from trunkline.core.reply import Event
     from trunkline.dialects.dialect import EventWriter, Forwarder, WholeIngress
     from trunkline.gateway.attempt import Attempt
     from trunkline.gateway.exchange import Exchange
@@ -27,15 +29,22 @@ async def relay(exchange: Exchange, attempt: Attempt | Whole) -> AsyncGenerator[
     if isinstance(attempt, Whole):
         yield attempt.body
         return
+    write = _outlet(exchange, attempt)
+    async with aclosing(batches(exchange, attempt)) as pulled:
+        async for batch in pulled:
+            for out in write(batch):
+                yield out
+
+
+async def batches(exchange: Exchange, attempt: Attempt) -> AsyncGenerator[Batch]:
+    """What the upstream sends, as it comes, counted. Raises Problem when the answer breaks or a timer runs out."""
     tally = attempt.one.tally
     clock = get_running_loop().time
     timers = attempt.one.target.provider.timeouts
     total = exchange.deadline(timers.total_s)
     content = clock() + timers.idle_content_s
-    write = _outlet(exchange, attempt)
     for batch in attempt.first:
-        for out in write(batch):
-            yield out
+        yield batch
     is_over = attempt.first[-1].is_over
     while not is_over:
         silence = clock() + timers.idle_bytes_s
@@ -49,8 +58,7 @@ async def relay(exchange: Exchange, attempt: Attempt | Whole) -> AsyncGenerator[
         now = clock()
         if tally.add(batch.events, now):
             content = now + timers.idle_content_s
-        for out in write(batch):
-            yield out
+        yield batch
     await _end_of_message(attempt)
 
 
@@ -74,8 +82,11 @@ def _forward(forwarder: Forwarder, batch: Batch) -> Iterator[bytes]:
 
 
 def _write(writer: EventWriter, batch: Batch) -> Iterator[bytes]:
+    return written(writer, batch.events)
+
+
+def written(writer: EventWriter, events: Sequence[Event]) -> Iterator[bytes]:
     """The finish goes by itself: a client that is told of it as an error gets what came before all the same."""
-    events = batch.events
     is_finished = bool(events) and isinstance(events[-1], Finish)
     for part in (events[:-1], events[-1:]) if is_finished else (events,):
         if out := writer.write(part):

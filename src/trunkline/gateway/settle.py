@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from trunkline.core.record import Attempted, Outcome, Record, Transcript
+from trunkline.core.reply import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from trunkline.core.problem import Problem
     from trunkline.core.record import Sink
@@ -37,13 +40,12 @@ def settle(
         _tell_health(exchange.served, problem, now, is_cancelled=is_cancelled)
     record = _record(exchange, outcome, problem, now)
     if exchange.turn is not None and history is not None:
-        tally = exchange.tally
         history.finish(
             Transcript(
                 record_id=exchange.id,
                 session_id=exchange.turn.session_id,
                 user=exchange.caller.user,
-                text=tally.text if tally else "",
+                text=exchange.text,
                 status=_STATUS_OF_TURN[outcome],
                 model=record.model,
                 usage=record.usage,
@@ -77,8 +79,11 @@ def _tell_health(served: Try, problem: Problem | None, now: float, *, is_cancell
 
 
 def _record(exchange: Exchange, outcome: Outcome, problem: Problem | None, now: float) -> Record:
-    tally, target = exchange.tally, exchange.target
-    first_at = tally.first_content_at if tally else None
+    target = exchange.target
+    served = [one for one in exchange.tries if one.is_charged]
+    first_at = min(
+        (one.tally.first_content_at for one in served if one.tally.first_content_at is not None), default=None
+    )
     has_answer = outcome in {Outcome.COMPLETE, Outcome.CUT} or first_at is not None
     attempts = tuple(_attempted(exchange, one, now) for one in exchange.tries)
     return Record(
@@ -91,12 +96,28 @@ def _record(exchange: Exchange, outcome: Outcome, problem: Problem | None, now: 
         first_token_ms=(first_at - exchange.started) * 1000 if first_at is not None else None,
         model=target.model.id if target else None,
         provider=target.provider.name if target else None,
-        usage=tally.usage if tally else None,
-        cost_nano=next((one.cost_nano for one in attempts if one.charged), None),
+        usage=_used(exchange, served),
+        cost_nano=_sum([one.cost_nano for one in attempts if one.charged]),
+        seams=tuple(exchange.seams),
         attempts=attempts,
         problem=problem.kind.value if problem else None,
         detail=problem.detail if problem else None,
     )
+
+
+def _used(exchange: Exchange, served: Sequence[Try]) -> Usage | None:
+    """What the answer used, through all targets that wrote it; what one of them does not tell is unknown."""
+    if len(served) <= 1:
+        return exchange.tally.usage if exchange.tally is not None else None
+    usages = [one.tally.usage or Usage() for one in served]
+    fields = (field.name for field in msgspec.structs.fields(Usage))
+    return Usage(**{name: _sum([getattr(usage, name) for usage in usages]) for name in fields})
+
+
+def _sum(costs: Sequence[int | None]) -> int | None:
+    """All of them together; None where there is none, or one is unknown."""
+    known = [cost for cost in costs if cost is not None]
+    return sum(known) if costs and len(known) == len(costs) else None
 
 
 def _attempted(exchange: Exchange, one: Try, now: float) -> Attempted:
@@ -107,7 +128,7 @@ def _attempted(exchange: Exchange, one: Try, now: float) -> Attempted:
         model=one.target.model.id,
         begun_ms=(one.begun - started) * 1000,
         ended_ms=((now if one.ended is None else one.ended) - started) * 1000,
-        charged=one is exchange.served,
+        charged=one.is_charged,
         first_token_ms=(first_at - started) * 1000 if first_at is not None else None,
         usage=tally.usage,
         cost_nano=cost_of(one),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from trunkline.core.call import BYTES_PER_TOKEN, Envelope, Facts, Need, Operation
-from trunkline.core.catalog import Leg, Policy, Route, Target
+from trunkline.core.catalog import Leg, Policy, Resume, Route, Target
 from trunkline.core.problem import Kind, Problem, Retry, Source, invalid
 from trunkline.routing.breaker import State
 from trunkline.routing.difficulty import tier_of
@@ -76,7 +76,7 @@ class Step(NamedTuple):
 class Plan(NamedTuple):
     """The targets to attempt, best first; never empty. `consumed` are the providers that the caller's wishes named.
 
-    `hedge`: a second target may be asked while the first is slow.
+    `hedge`: a second target may be asked while the first is slow. `resume`: how an answer that breaks may go on.
     """
 
     steps: tuple[Step, ...]
@@ -85,6 +85,7 @@ class Plan(NamedTuple):
     route: str = ""
     policy: tuple[Policy, ...] = (Policy.PRIORITY,)
     hedge: bool = False
+    resume: Resume | None = None
 
     @property
     def targets(self) -> tuple[Target, ...]:
@@ -115,7 +116,7 @@ def plan(wanted: Wanted, rules: Rules) -> Plan:
         raise _nobody(wanted, passed)
     steps = _asked_now(steps, rules, passed)
     first = routes[0]
-    return Plan(tuple(steps), tuple(passed), consumed, first.name, _policies(first, wanted), first.hedge)
+    return Plan(tuple(steps), tuple(passed), consumed, first.name, _policies(first, wanted), first.hedge, first.resume)
 
 
 def _routes(wanted: Wanted) -> list[Route]:

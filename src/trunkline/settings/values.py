@@ -146,6 +146,7 @@ def local_provider(port: int, model_id: str, context_tokens: int) -> Provider:
         path="/v1",
         default_model=model_id,
         models=(Model(id=model_id, context_tokens=context_tokens, max_output_tokens=context_tokens),),
+        quirks=Quirks(prefill=True),
         allow_private=True,
         timeouts=Timeouts(first_token_s=300.0),
     )
