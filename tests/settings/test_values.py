@@ -91,7 +91,7 @@ def test_the_local_models_row() -> None:
         models=(Model(id="smollm2", context_tokens=4096, max_output_tokens=4096),),
         allow_private=True,
         timeouts=Timeouts(first_token_s=300.0),
-        quirks=Quirks(),
+        quirks=Quirks(prefill=True),
     )
 
 
