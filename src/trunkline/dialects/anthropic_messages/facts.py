@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from trunkline.core.call import LAST_TEXT_CHARACTERS, Facts, Need
+from trunkline.core.call import Facts, Need
+from trunkline.dialects.scan import UNREADABLE, Scan, holds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,48 +28,33 @@ class _Turn(msgspec.Struct):
 
 
 class _Output(msgspec.Struct):
-    format: msgspec.Raw | None = None
+    format: msgspec.Raw = msgspec.Raw()
 
 
 _TURNS = msgspec.json.Decoder(list[_Turn])
 _SYSTEM = msgspec.json.Decoder(str | list[_Block] | None)
 _OUTPUT = msgspec.json.Decoder(_Output | None)
-_NOTHING: Final = frozenset({b"null", b"[]"})
 
 _NEEDS: Final[Mapping[str | None, Need]] = {"image": Need.IMAGES, "document": Need.FILES}
 
 
 def facts_of(keys: Mapping[str, msgspec.Raw]) -> Facts:
     """The facts; what cannot be read tells none, and its reader says what is wrong with it."""
-    needs: set[Need] = set()
-    if bytes(keys.get("tools", b"null")) not in _NOTHING:
-        needs.add(Need.TOOLS)
-    if bytes(keys.get("output_format", b"null")) not in _NOTHING:
+    needs = {Need.TOOLS} if holds(keys, "tools") else set[Need]()
+    if holds(keys, "output_format"):
         needs.add(Need.SCHEMA)
     try:
         output = _OUTPUT.decode(keys.get("output_config", b"null"))
         system = _SYSTEM.decode(keys.get("system", b"null"))
         turns = _TURNS.decode(keys.get("messages", b"[]"))
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        return Facts(needs=frozenset(needs))
-    if output is not None and output.format is not None:
+    except UNREADABLE:
+        return Scan().facts(needs)
+    if output is not None and bytes(output.format) not in {b"", b"null"}:
         needs.add(Need.SCHEMA)
-    opening = _text(system, needs)
-    size, last = len(opening.encode(errors="replace")), ""
+    scan = Scan(_text(system, needs))
     for turn in turns:
-        text = _text(turn.content, needs)
-        size += len(text.encode(errors="replace"))
-        if not last and len(opening) < LAST_TEXT_CHARACTERS:
-            opening += text
-        if turn.role == "user" and text:
-            last = text
-    return Facts(
-        messages=len(turns),
-        needs=frozenset(needs),
-        text_bytes=size,
-        last_text=last[:LAST_TEXT_CHARACTERS],
-        opening=opening[:LAST_TEXT_CHARACTERS],
-    )
+        scan.add(_text(turn.content, needs), is_user=turn.role == "user")
+    return scan.facts(needs)
 
 
 def _text(content: str | list[_Block] | None, needs: set[Need]) -> str:

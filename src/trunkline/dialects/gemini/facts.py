@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from trunkline.core.call import LAST_TEXT_CHARACTERS, Facts, Need
+from trunkline.core.call import Facts, Need
+from trunkline.dialects.scan import UNREADABLE, Scan, holds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -43,36 +44,21 @@ _SCHEMAS = ("responseSchema", "responseJsonSchema", "response_schema", "response
 
 def facts_of(keys: Mapping[str, msgspec.Raw]) -> Facts:
     """The facts, from keys in camel case; what cannot be read tells none, and its reader says what is wrong with it."""
-    needs: set[Need] = set()
-    if bytes(keys.get("tools", b"null")) not in {b"null", b"[]"}:
-        needs.add(Need.TOOLS)
+    needs = {Need.TOOLS} if holds(keys, "tools") else set[Need]()
     try:
         config: dict[str, msgspec.Raw] = _CONFIG.decode(keys.get("generationConfig", b"null")) or {}
         system: _Content | str | None = _SYSTEM.decode(keys.get("systemInstruction", b"null"))
         told: list[_Content] | _Content | None = _CONTENTS.decode(keys.get("contents", b"null"))
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        return Facts(needs=frozenset(needs))
-    if any(name in config and bytes(config[name]) != b"null" for name in _SCHEMAS):
+    except UNREADABLE:
+        return Scan().facts(needs)
+    if any(holds(config, name) for name in _SCHEMAS):
         needs.add(Need.SCHEMA)
-    contents = told if isinstance(told, list) else [told] if told is not None else []
-    opening = system if isinstance(system, str) else _text(_parts(system)) if system is not None else ""
-    size, last = len(opening.encode(errors="replace")), ""
-    for content in contents:
+    scan = Scan(system if isinstance(system, str) else _text(_parts(system)) if system is not None else "")
+    for content in told if isinstance(told, list) else [told] if told is not None else []:
         parts = _parts(content)
         needs.update(_media_needs(parts))
-        text = _text(parts)
-        if not last and len(opening) < LAST_TEXT_CHARACTERS:
-            opening += text
-        size += len(text.encode(errors="replace"))
-        if content.role in {None, "user"} and text:
-            last = text
-    return Facts(
-        messages=len(contents),
-        needs=frozenset(needs),
-        text_bytes=size,
-        last_text=last[:LAST_TEXT_CHARACTERS],
-        opening=opening[:LAST_TEXT_CHARACTERS],
-    )
+        scan.add(_text(parts), is_user=content.role in {None, "user"})
+    return scan.facts(needs)
 
 
 def _parts(content: _Content) -> list[_Part]:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from trunkline.core.call import LAST_TEXT_CHARACTERS, Facts, Need
+from trunkline.core.call import Facts, Need
+from trunkline.dialects.scan import UNREADABLE, Scan, holds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +32,6 @@ class _Form(msgspec.Struct):
 
 _MESSAGES = msgspec.json.Decoder(list[_Message])
 _FORM = msgspec.json.Decoder(_Form | None)
-_NOTHING: Final = frozenset({b"null", b"[]"})
 
 _NEEDS: Final[Mapping[str | None, Need]] = {
     "image_url": Need.IMAGES,
@@ -42,33 +42,19 @@ _NEEDS: Final[Mapping[str | None, Need]] = {
 
 def facts_of(keys: Mapping[str, msgspec.Raw]) -> Facts:
     """The facts; what cannot be read tells none, and its reader says what is wrong with it."""
-    needs: set[Need] = set()
-    if bytes(keys.get("tools", b"null")) not in _NOTHING:
-        needs.add(Need.TOOLS)
+    needs = {Need.TOOLS} if holds(keys, "tools") else set[Need]()
+    scan = Scan()
     try:
         form = _FORM.decode(keys.get("response_format", b"null"))
         messages = _MESSAGES.decode(keys.get("messages", b"[]"))
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        return Facts(needs=frozenset(needs))
+    except UNREADABLE:
+        return scan.facts(needs)
     if form is not None and form.type == "json_schema":
         needs.add(Need.SCHEMA)
-    size, last, opening = 0, "", ""
     for message in messages:
         content = message.content
         if isinstance(content, list):
             needs.update(_NEEDS[part.type] for part in content if part.type in _NEEDS)
             content = "".join([part.text for part in content if part.text])
-        if not content:
-            continue
-        size += len(content.encode(errors="replace"))
-        if not last and len(opening) < LAST_TEXT_CHARACTERS:
-            opening += content
-        if message.role == "user":
-            last = content
-    return Facts(
-        messages=len(messages),
-        needs=frozenset(needs),
-        text_bytes=size,
-        last_text=last[:LAST_TEXT_CHARACTERS],
-        opening=opening[:LAST_TEXT_CHARACTERS],
-    )
+        scan.add(content or "", is_user=message.role == "user")
+    return scan.facts(needs)

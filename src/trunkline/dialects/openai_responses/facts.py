@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from trunkline.core.call import LAST_TEXT_CHARACTERS, Facts, Need
+from trunkline.core.call import Facts, Need
+from trunkline.dialects.scan import UNREADABLE, Scan, holds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,7 +37,6 @@ class _Shape(msgspec.Struct):
 
 _INPUT = msgspec.json.Decoder(str | list[_Item] | None)
 _SHAPE = msgspec.json.Decoder(_Shape | None)
-_NOTHING: Final = frozenset({b"null", b"[]"})
 
 _NEEDS: Final[Mapping[str | None, Need]] = {
     "input_image": Need.IMAGES,
@@ -47,39 +47,24 @@ _NEEDS: Final[Mapping[str | None, Need]] = {
 
 def facts_of(keys: Mapping[str, msgspec.Raw]) -> Facts:
     """The facts; what cannot be read tells none, and its reader says what is wrong with it."""
-    needs: set[Need] = set()
-    if bytes(keys.get("tools", b"null")) not in _NOTHING:
-        needs.add(Need.TOOLS)
+    needs = {Need.TOOLS} if holds(keys, "tools") else set[Need]()
+    scan = Scan(_instructions(keys))
     try:
         shape = _SHAPE.decode(keys.get("text", b"null"))
         told: str | list[_Item] | None = _INPUT.decode(keys.get("input", b"null"))
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        return Facts(needs=frozenset(needs))
+    except UNREADABLE:
+        return scan.facts(needs)
     if shape is not None and shape.format is not None and shape.format.type == "json_schema":
         needs.add(Need.SCHEMA)
-    items = told if isinstance(told, list) else [_Item(role="user", content=told)]
-    opening = _instructions(keys)
-    size, last = len(opening.encode(errors="replace")), ""
-    for item in items:
-        text = _text(item.content, needs) + _text(item.output, needs)
-        size += len(text.encode(errors="replace"))
-        if not last and len(opening) < LAST_TEXT_CHARACTERS:
-            opening += text
-        if item.role == "user" and text:
-            last = text
-    return Facts(
-        messages=len(items),
-        needs=frozenset(needs),
-        text_bytes=size,
-        last_text=last[:LAST_TEXT_CHARACTERS],
-        opening=opening[:LAST_TEXT_CHARACTERS],
-    )
+    for item in told if isinstance(told, list) else [_Item(role="user", content=told)]:
+        scan.add(_text(item.content, needs) + _text(item.output, needs), is_user=item.role == "user")
+    return scan.facts(needs)
 
 
 def _instructions(keys: Mapping[str, msgspec.Raw]) -> str:
     try:
         return msgspec.json.decode(keys.get("instructions", b"null"), type=str | None) or ""
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return ""
 
 
