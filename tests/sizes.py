@@ -35,3 +35,6 @@ SPLIT_STEP = size(7, 1)
 
 FUZZ_EXAMPLES = size(60, 1_500)
 """T24: examples for each dialect, direction and shape."""
+
+LAW_EXAMPLES = size(60, 600)
+"""Examples of each law of the dialects, for each dialect."""

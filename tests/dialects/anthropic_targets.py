@@ -2,31 +2,13 @@
 
 from __future__ import annotations
 
-from base64 import b64decode, b64encode
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from dialects.targets import target as any_target
 from trunkline.core.call import (
-    Call,
-    ChoiceMode,
-    Document,
-    Image,
-    Inline,
-    Message,
     Opaque,
-    Part,
-    Reasoning,
-    Refusal,
-    Role,
-    Text,
-    Thinking,
-    Tool,
-    ToolCall,
-    ToolChoice,
-    ToolResult,
 )
 from trunkline.core.catalog import Model, Origin
 from trunkline.dialects.anthropic_messages.sides import Reader
@@ -147,79 +129,3 @@ def arguments(text: str) -> str:
     except msgspec.DecodeError:
         return msgspec.json.encode({"INVALID_JSON": text}).decode()
     return text or "{}"
-
-
-def came_back(call: Call) -> Call:
-    """What a call is after it was written and read again: less what is dropped, in this dialect's order."""
-    tools = tuple(_tool(tool) for tool in call.tools)
-    choice, is_parallel = call.tool_choice, call.parallel_tool_calls
-    if not tools:
-        choice = is_parallel = None
-    elif is_parallel is not None:
-        choice = choice or ToolChoice(ChoiceMode.AUTO)
-        is_parallel = None if choice.mode is ChoiceMode.NONE else is_parallel
-    form = call.format
-    return Call(
-        messages=_messages(call.messages),
-        temperature=call.temperature,
-        max_tokens=call.max_tokens or 4096,
-        stream=call.stream,
-        top_p=call.top_p,
-        top_k=call.top_k,
-        stop=call.stop,
-        tools=tools,
-        tool_choice=choice,
-        parallel_tool_calls=is_parallel,
-        format=form and msgspec.structs.replace(form, name=None, description=None, is_strict=None),
-        thinking=_thinking(call.thinking),
-        user=call.user,
-        service_tier=call.service_tier if call.service_tier in {"auto", "default"} else None,
-    )
-
-
-def _thinking(thinking: Thinking | None) -> Thinking | None:
-    if thinking is None:
-        return None
-    effort = "low" if thinking.effort == "minimal" else thinking.effort
-    return msgspec.structs.replace(thinking, effort=effort)
-
-
-def _tool(tool: Tool) -> Tool:
-    schema = tool.schema or b"{}"
-    if "type" not in msgspec.json.decode(schema, type=dict[str, Any]):
-        schema = b'{"type":"object"' + (b"," if schema != b"{}" else b"") + schema[1:]
-    return msgspec.structs.replace(tool, schema=schema)
-
-
-def _messages(messages: tuple[Message, ...]) -> tuple[Message, ...]:
-    system = tuple(part for m in messages if m.role is Role.SYSTEM for part in _parts(m.parts))
-    read = [Message(Role.SYSTEM, system)] if system else []
-    turns = (message for message in messages if message.role is not Role.SYSTEM)
-    for is_assistant, group in groupby(turns, lambda message: message.role is Role.ASSISTANT):
-        parts = tuple(part for message in group for part in _parts(message.parts))
-        read += [Message(Role.TOOL, (part,)) for part in parts if isinstance(part, ToolResult)]
-        rest = tuple(part for part in parts if not isinstance(part, ToolResult))
-        if rest:
-            read.append(Message(Role.ASSISTANT if is_assistant else Role.USER, rest))
-    return tuple(read)
-
-
-def _parts(parts: tuple[Part, ...]) -> Iterable[Part]:
-    for part in parts:
-        match part:
-            case Text(text=text) | Refusal(text=text):
-                if text.strip():
-                    yield Text(text) if isinstance(part, Refusal) else part
-            case Reasoning():
-                if part.opaque is not None and part.opaque.dialect == "anthropic_messages":
-                    yield part
-            case Image():
-                yield msgspec.structs.replace(part, detail=None)
-            case Document(media=Inline(media_type="text/plain", data=data)):
-                yield msgspec.structs.replace(part, media=Inline("text/plain", b64encode(b64decode(data)).decode()))
-            case ToolCall():
-                yield msgspec.structs.replace(part, arguments=arguments(part.arguments), opaque=None)
-            case ToolResult():
-                yield msgspec.structs.replace(part, parts=tuple(_parts(part.parts)))
-            case _:
-                yield part

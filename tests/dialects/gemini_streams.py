@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from hypothesis import strategies as st
 
-from dialects.hub_strategies import BASE64, JSON_VALUES, RAW_OBJECTS
+from dialects.hub_strategies import BASE64, RAW_OBJECTS
 from trunkline.core.call import Opaque
 from trunkline.core.caller import Secret
 from trunkline.core.catalog import Model, Origin, Provider, Target
@@ -69,24 +69,6 @@ def says(*parts: dict[str, Any], finish: str | None = None, **more: Any) -> dict
     if finish is not None:
         candidate["finishReason"] = finish
     return {"candidates": [candidate], **more}
-
-
-KEYS = [
-    "contents", "parts", "role", "text", "thought", "thoughtSignature", "functionCall", "functionResponse", "name",
-    "args", "id", "response", "inlineData", "inline_data", "mimeType", "data", "fileData", "fileUri", "tools",
-    "functionDeclarations", "parameters", "parametersJsonSchema", "toolConfig", "functionCallingConfig", "mode",
-    "allowedFunctionNames", "generationConfig", "temperature", "maxOutputTokens", "stopSequences", "responseSchema",
-    "responseMimeType", "thinkingConfig", "thinkingBudget", "thinkingLevel", "systemInstruction", "serviceTier",
-    "candidates", "content", "finishReason", "index", "usageMetadata", "promptTokenCount", "promptFeedback",
-    "blockReason", "error", "code", "message", "status", "details", "retryDelay", "type", "items", "nullable",
-]  # fmt: skip
-LEAVES = JSON_VALUES | st.sampled_from(["user", "model", "ANY", "STOP", "image/png", "application/json", 10**400, 0.5])
-ANYTHING = st.recursive(
-    LEAVES,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4),
-    max_leaves=20,
-)
-"""JSON that uses the dialect's words wrongly."""
 
 
 def problem_of(read: Callable[[bytes], object], data: bytes) -> Problem | None:

@@ -6,15 +6,9 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import assume, given
-from hypothesis import strategies as st
 
 from dialects.admission import admitted, shallow
 from dialects.anthropic_targets import FULL, body, target
-from dialects.hub_strategies import (
-    JSON_VALUES,
-    SOME_WORDS,
-)
 from trunkline.core.call import (
     Envelope,
     Opaque,
@@ -23,7 +17,6 @@ from trunkline.core.call import (
 from trunkline.core.catalog import Model
 from trunkline.core.problem import Kind, Problem
 from trunkline.dialects.anthropic_messages.sides import AnthropicMessages, AnthropicMessagesIngress
-from trunkline.dialects.anthropic_messages.state import STATE_FIELDS
 from trunkline.dialects.opaque import wrap
 
 EGRESS, INGRESS = AnthropicMessages(), AnthropicMessagesIngress()
@@ -159,26 +152,6 @@ def test_a_body_without_a_limit_gets_the_models() -> None:
 def test_the_planners_fields_do_not_go_upstream() -> None:
     spliced, _ = splice(body(models=["a"], fallbacks=[{"model": "b"}], provider={"only": ["c"]}))
     assert msgspec.json.decode(spliced).keys() == {"model", "max_tokens", "messages"}
-
-
-@given(st.dictionaries(SOME_WORDS, JSON_VALUES, max_size=4), st.booleans())
-def test_splicing_changes_only_what_it_names(more: dict[str, Any], stream: bool) -> None:
-    own = {
-        "model",
-        "max_tokens",
-        "messages",
-        "system",
-        "stream",
-        "tools",
-        "mcp_servers",
-        "models",
-        "fallbacks",
-        "provider",
-    }
-    assume(not more.keys() & (own | set(STATE_FIELDS)))
-    sent = body(stream=stream, **more)
-    spliced = msgspec.json.decode(splice(sent)[0])
-    assert spliced == {**msgspec.json.decode(sent), "model": "claude-opus-5"}
 
 
 def test_thoughts_that_another_provider_proved_or_nobody_did_are_taken_out_of_a_body() -> None:

@@ -7,14 +7,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from dialects.anthropic_targets import FULL, body, proof, target
-from dialects.hub_strategies import (
-    BASE64,
-    JSON_VALUES,
-)
 from trunkline.core.call import (
     Call,
     ChoiceMode,
@@ -190,74 +184,3 @@ def test_a_field_that_is_wrong_is_named(fields: dict[str, Any], param: str) -> N
     with pytest.raises(Problem) as raised:
         INGRESS.read_call(msgspec.json.encode({name: value for name, value in sent.items() if value is not None}))
     assert (raised.value.kind, raised.value.param) == (Kind.INVALID_REQUEST, param)
-
-
-SHAPES = st.dictionaries(
-    st.sampled_from(
-        [
-            "role",
-            "content",
-            "type",
-            "text",
-            "source",
-            "data",
-            "thinking",
-            "signature",
-            "input",
-            "id",
-            "name",
-            "tool_use_id",
-        ]
-    ),
-    st.recursive(
-        JSON_VALUES
-        | BASE64
-        | st.sampled_from(["user", "assistant", "text", "image", "tool_result", "base64", "thinking"]),
-        lambda inner: (
-            st.lists(inner, max_size=2)
-            | st.dictionaries(
-                st.sampled_from(["type", "text", "content", "source", "file_id", "data"]), inner, max_size=4
-            )
-        ),
-        max_leaves=8,
-    ),
-)
-TOP = st.sampled_from(
-    [
-        "system",
-        "tools",
-        "tool_choice",
-        "thinking",
-        "metadata",
-        "output_config",
-        "stop_sequences",
-        "top_k",
-        "service_tier",
-    ]
-)
-
-
-def retold(sent: bytes) -> None:
-    EGRESS.write_call(INGRESS.read_call(sent), target())
-
-
-def spliced(sent: bytes) -> None:
-    EGRESS.splice(sent, INGRESS.peek(sent), target())
-
-
-@settings(max_examples=100)
-@given(st.lists(SHAPES, max_size=3), st.dictionaries(TOP, JSON_VALUES | SHAPES))
-def test_any_json_at_all_only_ever_raises_problems(turns: list[Any], more: dict[str, Any]) -> None:
-    sent = body(messages=turns, **more)
-    for read in (INGRESS.peek, retold, spliced):
-        try:
-            read(sent)
-        except Problem as problem:
-            assert problem.kind is Kind.INVALID_REQUEST  # noqa: PT017 - that it raises is not the point
-
-
-@given(st.binary())
-def test_any_bytes_at_all_only_ever_raise_problems(data: bytes) -> None:
-    for read in (INGRESS.peek, INGRESS.read_call):
-        with pytest.raises(Problem):
-            read(data)

@@ -7,24 +7,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from dialects.anthropic_targets import OPENING, arguments, events_of, frame, target
-from dialects.hub_strategies import (
-    ARGUMENTS,
-    COUNTS,
-    HEADS,
-    NAMES,
-    SOME_WORDS,
-    assert_well_formed,
-    normal,
-    replies,
-    streams,
-)
+from dialects.anthropic_targets import OPENING, frame, target
 from trunkline.core.call import Opaque
 from trunkline.core.problem import Kind, Problem, Retry
-from trunkline.core.reply import Block, BlockKind, Finish, FinishReason, Head, Reply, Usage, fold, unfold
+from trunkline.core.reply import Block, BlockKind, Finish, FinishReason, Head, Reply, Usage, unfold
 from trunkline.dialects.anthropic_messages.sides import AnthropicMessages, AnthropicMessagesIngress, Forwarder, Writer
 from trunkline.dialects.anthropic_messages.words import stop_reason_of
 from trunkline.dialects.anthropic_messages.writer import ERROR_TYPE
@@ -33,93 +20,6 @@ from trunkline.dialects.sse import Frame, Framer
 
 TRANSCRIPTS = Path(__file__).parent / "transcripts" / "anthropic_messages"
 EGRESS, INGRESS = AnthropicMessages(), AnthropicMessagesIngress()
-
-
-def proven(text: str, signature: str) -> Block:
-    raw = msgspec.json.encode({"type": "thinking", "thinking": text, "signature": signature})
-    return Block(BlockKind.REASONING, text, opaque=Opaque("anthropic_messages", raw))
-
-
-def redacted(data: str) -> Block:
-    raw = msgspec.json.encode({"type": "redacted_thinking", "data": data})
-    return Block(BlockKind.REASONING, "", opaque=Opaque("anthropic_messages", raw))
-
-
-BLOCKS = st.one_of(
-    st.builds(Block, st.sampled_from([BlockKind.TEXT, BlockKind.REFUSAL, BlockKind.REASONING]), SOME_WORDS),
-    st.builds(proven, SOME_WORDS | st.just(""), SOME_WORDS),
-    st.builds(redacted, SOME_WORDS),
-    st.builds(Block, st.just(BlockKind.TOOL_CALL), ARGUMENTS, NAMES, NAMES),
-)
-
-
-@st.composite
-def usages(draw: st.DrawFn) -> Usage:
-    cached, written, reasoning, fresh = (draw(COUNTS) for _ in range(4))
-    return Usage(
-        input_tokens=None if fresh is None else fresh + (cached or 0) + (written or 0),
-        output_tokens=draw(COUNTS),
-        cached_tokens=cached,
-        cache_write_tokens=written,
-        reasoning_tokens=reasoning,
-    )
-
-
-FINISHES = st.builds(
-    Finish, st.sampled_from(FinishReason), st.none() | st.sampled_from(["stop", "pause_turn", "max_tokens", "refusal"])
-) | st.builds(Finish, st.just(FinishReason.STOP), st.none(), SOME_WORDS)
-REPLIES = replies(BLOCKS, heads=HEADS, usages=st.none() | usages(), finishes=FINISHES)
-
-
-def came_back(reply: Reply, *, is_whole: bool) -> Reply:
-    """What a reply is after it was written and read again: less what this dialect has no word for."""
-    blocks: list[Block] = []
-    for block in reply.blocks:
-        if block.kind is BlockKind.REFUSAL:
-            blocks.append(Block(BlockKind.TEXT, block.text))
-        elif block.kind is BlockKind.TOOL_CALL:
-            text = arguments(block.text) if is_whole else block.text or "{}"
-            blocks.append(msgspec.structs.replace(block, text=text))
-        else:
-            blocks.append(block)
-    usage = reply.usage or Usage()
-    usage = msgspec.structs.replace(usage, output_tokens=usage.output_tokens or 0)
-    cache = (usage.cached_tokens or 0) + (usage.cache_write_tokens or 0)
-    is_early = not is_whole and not reply.blocks  # the message start has it, where every count is a number
-    if is_whole or (is_early and ((usage.input_tokens or 0) or cache)):
-        tokens = cache if usage.input_tokens is None else usage.input_tokens
-        usage = msgspec.structs.replace(usage, input_tokens=tokens)
-    if is_early and (usage.input_tokens or 0):
-        usage = msgspec.structs.replace(
-            usage, cached_tokens=usage.cached_tokens or 0, cache_write_tokens=usage.cache_write_tokens or 0
-        )
-    assert reply.finish is not None
-    finish = msgspec.structs.replace(reply.finish, native_reason=stop_reason_of(reply.finish))
-    return Reply(head=reply.head, blocks=tuple(blocks), usage=usage, finish=finish)
-
-
-@given(REPLIES)
-def test_folding_what_was_unfolded_gives_the_reply_again(reply: Reply) -> None:
-    assert fold(unfold(reply)) == reply
-
-
-@given(REPLIES)
-def test_a_reply_that_was_written_is_read_again(reply: Reply) -> None:
-    written = INGRESS.write_reply(reply, OPENING)
-    assert EGRESS.read_reply(written, target()) == came_back(reply, is_whole=True)
-
-
-@given(streams(REPLIES))
-def test_a_stream_that_was_written_is_read_again(events: list[Any]) -> None:
-    read = events_of([Writer(OPENING).write(events)])
-    assert_well_formed(read)
-    assert normal(read) == unfold(came_back(fold(events), is_whole=False))
-
-
-@given(streams(REPLIES))
-def test_a_stream_is_written_the_same_event_by_event(events: list[Any]) -> None:
-    writer = Writer(OPENING)
-    assert b"".join(writer.write([event]) for event in events) == Writer(OPENING).write(events)
 
 
 def written(reply: Reply) -> list[dict[str, Any]]:

@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
 
-from dialects.anthropic_targets import KEY, came_back, proof, target
-from dialects.hub_strategies import (
-    IMAGES,
-    NAMES,
-    PDFS,
-    SOME_WORDS,
-    TEXTS,
-    URL_MEDIA,
-    calls,
-    messages,
-    tool_calls,
-)
+from dialects.anthropic_laws import thought
+from dialects.anthropic_targets import KEY, target
 from trunkline.core.call import (
     Audio,
     Call,
@@ -34,7 +21,6 @@ from trunkline.core.call import (
     Message,
     Opaque,
     Reasoning,
-    Refusal,
     Role,
     Stored,
     Text,
@@ -55,33 +41,6 @@ NAME = "anthropic_messages"
 ASKED = Message(Role.USER, (Text("Hi"),))
 
 
-def thought(text: str, signature: str) -> Reasoning:
-    return Reasoning(text, proof(type="thinking", thinking=text, signature=signature))
-
-
-THOUGHTS = st.builds(thought, SOME_WORDS, SOME_WORDS) | st.builds(
-    lambda data: Reasoning("", proof(type="redacted_thinking", data=data), is_redacted=True), SOME_WORDS
-)
-TEXT_FILES = st.builds(lambda text: Inline("text/plain", b64encode(text.encode()).decode()), SOME_WORDS)
-DOCUMENTS = st.builds(Document, PDFS | URL_MEDIA | TEXT_FILES, st.none() | SOME_WORDS, st.booleans())
-RESULTS = st.builds(
-    ToolResult,
-    NAMES,
-    st.lists(TEXTS | IMAGES | DOCUMENTS, max_size=2).map(tuple),
-    is_error=st.booleans(),
-    is_cached=st.booleans(),
-)
-TURNS = messages(
-    user=TEXTS | IMAGES | DOCUMENTS,
-    assistant=TEXTS
-    | tool_calls("gemini")
-    | THOUGHTS
-    | st.builds(Reasoning, SOME_WORDS)
-    | st.builds(Refusal, SOME_WORDS),
-    tool=RESULTS,
-)
-
-
 def write(call: Call, **fields: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
     request = EGRESS.write_call(call, target(**fields))
     return msgspec.json.decode(request.body), request.dropped
@@ -96,34 +55,6 @@ def refused(call: Call, **fields: Any) -> str | None:
         write(call, **fields)
     assert raised.value.kind is Kind.INVALID_REQUEST
     return raised.value.param
-
-
-@settings(max_examples=100)
-@given(calls(TURNS))
-def test_a_call_that_was_written_is_read_again_less_what_was_dropped(call: Call) -> None:
-    assume(call.temperature is None or call.temperature <= 1)
-    assume(call.n is None or call.n == 1)
-    assume(call.format is None or call.format.schema is not None)
-    assume(all(stop.strip() for stop in call.stop))
-    expected = came_back(call)
-    assume(any(message.role is not Role.SYSTEM for message in expected.messages))
-    request = EGRESS.write_call(call, target())
-    assert INGRESS.read_call(request.body) == expected
-    envelope = INGRESS.peek(request.body)
-    assert (envelope.stream, envelope.max_tokens) == (call.stream, expected.max_tokens)
-    lost = {
-        "seed": call.seed is not None,
-        "frequency_penalty": bool(call.frequency_penalty),
-        "presence_penalty": bool(call.presence_penalty),
-        "logprobs": bool(call.logprobs),
-        "top_logprobs": bool(call.top_logprobs),
-        "metadata": call.metadata is not None,
-        "service_tier": call.service_tier in {"flex", "priority"},
-        "reasoning": any(isinstance(part, Reasoning) and part.opaque is None for part in call.parts()),
-        "tool_call.signature": any(isinstance(part, ToolCall) and part.opaque for part in call.parts()),
-        "image.detail": any(isinstance(part, Image) and part.detail in {"low", "high"} for part in call.parts()),
-    }
-    assert {name for name, is_lost in lost.items() if is_lost} == lost.keys() & set(request.dropped)
 
 
 def test_a_request_goes_out_with_the_vendors_headers() -> None:

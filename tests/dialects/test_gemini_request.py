@@ -6,36 +6,19 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
 
-from dialects.gemini_streams import FOREIGN, KEY, SIGNATURES, target
-from dialects.hub_strategies import (
-    AUDIOS,
-    DOCUMENTS,
-    IMAGES,
-    NAMES,
-    SOME_WORDS,
-    TEXTS,
-    calls,
-    messages,
-    reasonings,
-    tool_calls,
-)
+from dialects.gemini_streams import KEY, target
 from trunkline.core.call import (
     Audio,
     Call,
     ChoiceMode,
     Document,
     Extras,
-    Format,
     Image,
     Inline,
     Message,
     Opaque,
-    Part,
     Reasoning,
-    Refusal,
     Role,
     Text,
     Thinking,
@@ -47,7 +30,7 @@ from trunkline.core.call import (
 )
 from trunkline.core.catalog import Model, Origin, Quirks, Target
 from trunkline.core.problem import Kind, Problem
-from trunkline.dialects.gemini.part import UNPROVEN, is_object
+from trunkline.dialects.gemini.part import UNPROVEN
 from trunkline.dialects.gemini.sides import Gemini, GeminiIngress
 
 HELLO = (Message(Role.USER, (Text("Hello"),)),)
@@ -66,134 +49,6 @@ def refusal(call: Call, to: Target | None = None) -> Problem:
         Gemini().write_call(call, to or target())
     assert caught.value.kind is Kind.INVALID_REQUEST
     return caught.value
-
-
-def with_proof(part: ToolCall | Reasoning, proof: Opaque | None) -> ToolCall | Reasoning:
-    return msgspec.structs.replace(part, opaque=proof)
-
-
-PROOFS = st.none() | SIGNATURES | FOREIGN
-RESULTS = st.builds(
-    ToolResult,
-    NAMES,
-    st.tuples(TEXTS) | st.tuples(TEXTS, IMAGES),
-    name=NAMES,
-    is_error=st.booleans(),
-)
-TURNS = messages(
-    user=TEXTS | IMAGES | DOCUMENTS | AUDIOS,
-    assistant=st.one_of(
-        TEXTS,
-        st.builds(with_proof, tool_calls(), PROOFS),
-        st.builds(with_proof, reasonings(), PROOFS),
-        st.builds(Refusal, SOME_WORDS),
-    ),
-    tool=RESULTS,
-)
-CALLS = calls(TURNS).map(
-    lambda call: msgspec.structs.replace(
-        call, n=None if call.n is None else 1, seed=None if call.seed is None else call.seed % 2**31
-    )
-)
-
-
-def own(part: ToolCall | Reasoning) -> Opaque | None:
-    return part.opaque if part.opaque is not None and part.opaque.dialect == "gemini" else None
-
-
-def expected_part(part: Part) -> Part:
-    """The same without what Google has no word for."""
-    kept = part
-    match part:
-        case Text(text=text) | Refusal(text=text):
-            kept = Text(text)
-        case Image():
-            kept = Image(part.media)
-        case Document():
-            kept = Document(part.media)
-        case ToolCall():
-            kept = ToolCall(part.id, part.name, part.arguments if is_object(part.arguments) else "{}", own(part))
-        case ToolResult():
-            inner = tuple(expected_part(one) for one in part.parts)
-            kept = msgspec.structs.replace(part, parts=inner, is_cached=False)
-        case Reasoning():
-            kept = Reasoning(part.text, own(part))
-        case Audio():
-            pass
-    return kept
-
-
-def expected_parts(parts: tuple[Part, ...]) -> tuple[Part, ...]:
-    """Each part as Google has it; thoughts that follow each other are one up to their proof."""
-    joined: list[Part] = []
-    for part in map(expected_part, parts):
-        before = joined[-1] if joined else None
-        if isinstance(part, Reasoning) and isinstance(before, Reasoning) and before.opaque is None:
-            joined[-1] = Reasoning(before.text + part.text, part.opaque)
-        else:
-            joined.append(part)
-    return tuple(joined)
-
-
-def expected(call: Call) -> Call:
-    """The call as Gemini can tell it: one system message in front, nothing of what is dropped."""
-    turns = [Message(message.role, expected_parts(message.parts)) for message in call.messages]
-    system = tuple(part for turn in turns if turn.role is Role.SYSTEM for part in turn.parts)
-    head = (Message(Role.SYSTEM, system),) if system else ()
-    choice = call.tool_choice
-    if choice is not None and choice.mode in {ChoiceMode.AUTO, ChoiceMode.NONE} and not call.tools:
-        choice = None
-    return msgspec.structs.replace(
-        call,
-        messages=head + tuple(turn for turn in turns if turn.role is not Role.SYSTEM),
-        tools=tuple(msgspec.structs.replace(tool, is_strict=None) for tool in call.tools),
-        tool_choice=choice,
-        format=None if call.format is None else Format(schema=call.format.schema),
-        logprobs=None,
-        top_logprobs=None,
-        parallel_tool_calls=None,
-        user=None,
-        metadata=None,
-        service_tier=None if call.service_tier == "auto" else call.service_tier,
-    )
-
-
-def lost(call: Call) -> set[str]:
-    """The names of all that `expected` takes away."""
-    parts = list(call.parts())
-    systems = [message.role is Role.SYSTEM for message in call.messages]
-    proofs = [part for part in parts if isinstance(part, ToolCall | Reasoning) and part.opaque is not None]
-    foreign = [part for part in proofs if part.opaque and part.opaque.dialect != "gemini"]
-    calls_made = [part for part in parts if isinstance(part, ToolCall)]
-    names = {
-        "cache_control": any(getattr(part, "is_cached", False) for part in parts),
-        "image.detail": any(isinstance(part, Image) and part.detail not in {None, "auto"} for part in parts),
-        "document.name": any(isinstance(part, Document) and part.name is not None for part in parts),
-        "reasoning.signature": any(isinstance(part, Reasoning) for part in foreign),
-        "tool_call.signature": any(isinstance(part, ToolCall) for part in foreign),
-        "tool_call.arguments": any(one.arguments and not is_object(one.arguments) for one in calls_made),
-        "system.position": any(is_system and not all(systems[:place]) for place, is_system in enumerate(systems)),
-        "tools.strict": any(tool.is_strict for tool in call.tools),
-        "format.name": call.format is not None and call.format.name is not None,
-        "format.description": call.format is not None and call.format.description is not None,
-        "logprobs": bool(call.logprobs),
-        "top_logprobs": bool(call.top_logprobs),
-        "parallel_tool_calls": call.parallel_tool_calls is False,
-        "user": call.user is not None,
-        "metadata": call.metadata is not None,
-    }
-    return {name for name, is_lost in names.items() if is_lost}
-
-
-@given(call=CALLS)
-@settings(deadline=None, max_examples=400)
-def test_a_request_is_read_back_as_it_was_less_what_is_named(call: Call) -> None:
-    assume(any(message.role is not Role.SYSTEM for message in call.messages))
-    request = Gemini().write_call(call, target())
-    ingress = GeminiIngress().at("m", stream=call.stream)
-    assert ingress.read_call(request.body) == expected(call)
-    assert set(request.dropped) == lost(call)
-    assert ingress.peek(request.body).max_tokens == call.max_tokens
 
 
 def test_the_request_to_the_byte() -> None:

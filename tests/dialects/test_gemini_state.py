@@ -6,10 +6,9 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
 
 from dialects.admission import admitted, translated
-from dialects.gemini_streams import ANYTHING, encoded, problem_of, target
+from dialects.gemini_streams import target
 from trunkline.core.call import Call, Document, Image, Message, Operation, Role, Stored, Url
 from trunkline.core.problem import Kind, Problem
 from trunkline.dialects.gemini.sides import Gemini, GeminiIngress
@@ -131,11 +130,3 @@ def test_a_client_of_another_dialect_reaches_it_no_better(media: Url | Stored) -
         with pytest.raises(Problem) as caught:
             Gemini().write_call(Call(messages=(Message(Role.USER, (part,)),)), target())
         assert caught.value.kind is Kind.INVALID_REQUEST
-
-
-@given(value=ANYTHING)
-@settings(deadline=None, max_examples=300)
-def test_any_json_is_let_by_or_refused_with_a_name(value: object) -> None:
-    for body in (value, {"contents": value}, {"contents": [HELLO], "tools": value, "systemInstruction": value}):
-        problem = problem_of(INGRESS.peek, encoded(body))
-        assert problem is None or problem.kind is Kind.INVALID_REQUEST

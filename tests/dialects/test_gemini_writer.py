@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from dialects.gemini_streams import FOREIGN, OPENING, SIGNATURES, events_of, target
-from dialects.hub_strategies import HEADS, NAMES, RAW_OBJECTS, SOME_WORDS, normal, replies, streams
+from dialects.gemini_streams import FOREIGN, OPENING, target
 from trunkline.core.call import Opaque
 from trunkline.core.problem import Kind, Problem
 from trunkline.core.reply import (
@@ -26,87 +23,13 @@ from trunkline.core.reply import (
     Reply,
     Start,
     Usage,
-    fold,
-    unfold,
 )
 from trunkline.dialects.gemini.reader import read_reply
 from trunkline.dialects.gemini.sides import GeminiIngress
 from trunkline.dialects.gemini.writer import Forwarder, Writer, write_reply
 from trunkline.dialects.sse import Frame, Framer
 
-PROOFS = st.none() | SIGNATURES | FOREIGN
-COUNTS = st.integers(0, 10**6)
-BLOCKS = st.one_of(
-    st.builds(Block, st.just(BlockKind.TEXT), SOME_WORDS),
-    st.builds(Block, st.just(BlockKind.REASONING), SOME_WORDS, opaque=PROOFS),
-    st.builds(Block, st.just(BlockKind.REASONING), st.just(""), opaque=SIGNATURES | FOREIGN),
-    st.builds(
-        Block,
-        st.just(BlockKind.REASONING),
-        st.just(""),
-        opaque=RAW_OBJECTS.map(lambda raw: Opaque("gemini", b'{"executableCode":' + raw + b"}")),
-    ),
-    st.builds(Block, st.just(BlockKind.TOOL_CALL), RAW_OBJECTS.map(bytes.decode), NAMES, NAMES, PROOFS),
-)
-USAGES = st.builds(
-    lambda said, thought, asked, cached: Usage(
-        input_tokens=asked,
-        output_tokens=None if said is None else said + (thought or 0),
-        reasoning_tokens=None if said is None else thought,
-        cached_tokens=cached,
-    ),
-    st.none() | COUNTS,
-    st.none() | COUNTS,
-    st.none() | COUNTS,
-    st.none() | COUNTS,
-)
-
-
-def apart(before: Block, after: Block) -> bool:
-    """Google joins neighbours of one kind; a proof ends a thought."""
-    return before.kind is BlockKind.TOOL_CALL or before.kind is not after.kind or before.opaque is not None
-
-
-REPLIES = replies(
-    BLOCKS,
-    follows=apart,
-    heads=HEADS,
-    usages=st.none() | USAGES,
-    finishes=st.builds(Finish, st.sampled_from(FinishReason)),
-)
 WORDS = {FinishReason.LENGTH: "MAX_TOKENS", FinishReason.CONTENT_FILTER: "SAFETY"}
-
-
-def expected(reply: Reply) -> Reply:
-    """What Gemini can say of it: that calls were made is seen from the calls."""
-    finish = reply.finish
-    assert finish is not None
-    reason = finish.reason
-    if reason in {FinishReason.STOP, FinishReason.TOOL_CALLS}:
-        called = any(block.kind is BlockKind.TOOL_CALL for block in reply.blocks)
-        reason = FinishReason.TOOL_CALLS if called else FinishReason.STOP
-    return msgspec.structs.replace(reply, finish=Finish(reason, WORDS.get(reason, "STOP")))
-
-
-@given(reply=REPLIES)
-@settings(deadline=None, max_examples=300)
-def test_a_whole_answer_is_read_back_as_it_was(reply: Reply) -> None:
-    assert read_reply(write_reply(reply, OPENING), target()) == expected(reply)
-
-
-@given(events=streams(REPLIES))
-@settings(deadline=None, max_examples=300)
-def test_a_stream_is_read_back_as_it_was(events: list[Event]) -> None:
-    data = Writer(OPENING).write(events)
-    assert normal(events_of([data])) == unfold(expected(fold(events)))
-
-
-@given(events=streams(REPLIES), cut=st.integers(1, 5))
-@settings(deadline=None, max_examples=100)
-def test_it_does_not_matter_how_events_are_batched(events: list[Event], cut: int) -> None:
-    writer = Writer(OPENING)
-    edges = [*range(0, len(events), cut), len(events)]
-    assert b"".join(writer.write(events[a:b]) for a, b in pairwise(edges)) == Writer(OPENING).write(events)
 
 
 def chunks(*events: Event) -> list[dict[str, Any]]:
@@ -114,7 +37,6 @@ def chunks(*events: Event) -> list[dict[str, Any]]:
 
 
 HEAD = Head(id="up-1", model="gpt-5")
-IDENTITY = {"modelVersion": "gpt-5", "responseId": "up-1"}
 STOP = Finish(FinishReason.STOP, "end_turn")
 
 

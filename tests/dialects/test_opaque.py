@@ -27,7 +27,18 @@ def test_the_bytes_of_the_json_are_kept() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "EqQBCgIYAhIM", "~tl1", "~tl1.", "~tl1.!", "~tl1.e30", "~tl1.bnVsbA", "~tl1.\u00e9", "~tl1." + "A" * 41, "~tl2.e30"],
+    [
+        "",
+        "EqQBCgIYAhIM",
+        "~tl1",
+        "~tl1.",
+        "~tl1.!",
+        "~tl1.e30",
+        "~tl1.bnVsbA",
+        "~tl1.\u00e9",
+        "~tl1." + "A" * 41,
+        "~tl2.e30",
+    ],
 )
 def test_any_other_text_is_the_providers_own(text: str) -> None:
     assert unwrap(text) is None

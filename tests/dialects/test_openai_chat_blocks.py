@@ -7,8 +7,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from dialects.targets import events_of, frame, says, stream, target
 from trunkline.core.call import Opaque
@@ -288,77 +286,6 @@ def test_what_is_no_whole_answer_is_a_problem(body: bytes, kind: Kind) -> None:
     with pytest.raises(Problem) as caught:
         OpenAIChat().read_reply(body, target())
     assert caught.value.kind is kind
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=6,
-)
-FUNCTION = JSON | st.fixed_dictionaries({}, optional=dict.fromkeys(("name", "arguments"), JSON))
-TOOL = JSON | st.fixed_dictionaries(
-    {},
-    optional={
-        "index": st.integers(0, 2) | JSON,
-        "id": st.sampled_from(["a", "b"]) | JSON,
-        "function": st.fixed_dictionaries({"name": st.just("f"), "arguments": st.text(max_size=3)}) | FUNCTION,
-        "extra_content": JSON,
-    },
-)
-DETAIL = JSON | st.fixed_dictionaries(
-    {}, optional=dict.fromkeys(("type", "text", "summary", "data", "signature", "index"), JSON)
-)
-DELTA = st.fixed_dictionaries(
-    {},
-    optional={
-        "content": JSON | st.lists(st.fixed_dictionaries({}, optional={"text": JSON, "thinking": JSON}), max_size=2),
-        "reasoning": st.none() | st.text(max_size=3),
-        "reasoning_details": JSON | st.lists(DETAIL, max_size=2),
-        "tool_calls": JSON | st.lists(TOOL, max_size=3),
-        "function_call": FUNCTION,
-        "audio": JSON,
-    },
-)
-
-
-@given(deltas=st.lists(DELTA, max_size=4))
-@settings(deadline=None, max_examples=200)
-def test_any_delta_is_read_or_is_a_problem(deltas: list[object]) -> None:
-    reader = Reader(target())
-    try:
-        for delta in deltas:
-            reader.read(frame({"choices": [{"delta": delta}]}))
-        reader.read(frame(says({}, "stop")))
-        reader.close()
-    except Problem as problem:
-        assert problem.kind is Kind.UPSTREAM_INVALID  # noqa: PT017 - either way is right, nothing else is
-
-
-@given(message=JSON | DELTA, more=st.dictionaries(st.sampled_from(["id", "usage", "error", "model"]), JSON))
-@settings(deadline=None, max_examples=300)
-def test_any_whole_answer_is_read_or_is_a_problem(message: object, more: dict[str, object]) -> None:
-    body = msgspec.json.encode({"choices": [{"message": message, "finish_reason": "stop"}], **more})
-    try:
-        OpenAIChat().read_reply(body, target())
-    except Problem as problem:
-        assert problem.message  # noqa: PT017 - the same
-
-
-SMALL = sorted(path for path in TRANSCRIPTS.glob("*.sse") if path.stat().st_size < 4_000)
-
-
-@pytest.mark.parametrize("path", SMALL, ids=lambda path: path.stem)
-def test_a_transcript_tells_the_same_events_wherever_it_is_cut_in_two(path: Path) -> None:
-    data = path.read_bytes()
-
-    def told(*pieces: bytes) -> object:
-        try:
-            return events_of(pieces)
-        except Problem as problem:
-            return problem.kind
-
-    expected = told(data)
-    assert all(told(data[:place], data[place:]) == expected for place in range(1, len(data)))
 
 
 def test_an_end_carries_the_proof_of_its_call() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from hypothesis import strategies as st
 from dialects.targets import frame, says, target
 from trunkline.core.problem import Kind, Problem, Retry, Source
 from trunkline.dialects.openai_chat.egress import OpenAIChat, Reader
-from trunkline.dialects.sse import Frame, Framer
+from trunkline.dialects.sse import Frame
 
 TRANSCRIPTS = Path(__file__).parent / "transcripts" / "openai_chat"
 
@@ -147,32 +146,6 @@ ERROR = JSON | st.fixed_dictionaries(
         for name in ("message", "code", "type", "error_type", "http_status", "metadata", "availability")
     },
 )
-DELTA = JSON | st.fixed_dictionaries({}, optional=dict.fromkeys(("content", "reasoning", "refusal"), JSON))
-CHOICE = JSON | st.fixed_dictionaries(
-    {}, optional={"delta": DELTA, "finish_reason": JSON, "native_finish_reason": JSON, "index": JSON, "error": ERROR}
-)
-CHUNK = st.fixed_dictionaries(
-    {},
-    optional={"choices": JSON | st.lists(CHOICE, max_size=2), "id": JSON, "model": JSON, "usage": JSON, "error": ERROR},
-)
-
-
-@given(chunk=JSON | CHUNK)
-@settings(deadline=None, max_examples=500)
-def test_any_json_is_read_or_is_a_problem(chunk: object) -> None:
-    reader = Reader(target())
-    with suppress(Problem):
-        reader.read(frame(chunk))
-        reader.close()
-
-
-@given(data=st.binary(max_size=80), prefix=st.sampled_from([b"", b'{"choices":[{"delta":{"content":"', b"data: {"]))
-@settings(deadline=None, max_examples=300)
-def test_any_bytes_are_read_or_are_a_problem(data: bytes, prefix: bytes) -> None:
-    reader = Reader(target())
-    for one in [Frame(prefix + data), *Framer().feed(prefix + data + b"\n\n")]:
-        with suppress(Problem):
-            reader.read(one)
 
 
 def read_problem(status: int, body: bytes, **headers: str) -> Problem:

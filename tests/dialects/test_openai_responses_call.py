@@ -6,10 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from dialects.hub_strategies import calls
 from dialects.targets import target
 from trunkline.core.call import (
     Audio,
@@ -343,93 +340,11 @@ def test_a_function_that_is_not_said_to_be_strict_is_not() -> None:
     ]
 
 
-def uncached(part: Any) -> Any:
-    """A block as it comes back: less what is dropped, with what must be there."""
-    match part:
-        case Reasoning() | Refusal() | Audio():
-            return part
-        case ToolCall():
-            return msgspec.structs.replace(part, is_cached=False)
-        case ToolResult(parts=parts):
-            return msgspec.structs.replace(
-                part, is_cached=False, name=None, parts=tuple(uncached(inner) for inner in parts)
-            )
-        case Document(media=Inline(), name=None):
-            return msgspec.structs.replace(part, is_cached=False, name="document.pdf")
-        case _:
-            return msgspec.structs.replace(part, is_cached=False)
-
-
-def told_back(messages: tuple[Message, ...]) -> tuple[Message, ...]:
-    """The conversation as it comes back: the assistant's messages in a row are one; thoughts without proof are gone."""
-    kept: list[Message] = []
-    for message in messages:
-        parts = tuple(uncached(part) for part in message.parts if not isinstance(part, Reasoning))
-        if kept and kept[-1].role is message.role is Role.ASSISTANT:
-            parts = kept.pop().parts + parts
-        if parts:
-            kept.append(Message(message.role, parts))
-    return tuple(kept)
-
-
-@settings(max_examples=200)
-@given(calls())
-def test_a_call_comes_back_less_what_was_named_as_dropped(call: Call) -> None:
-    call = msgspec.structs.replace(call, n=None, stop=())
-    if not told_back(call.messages):
-        return
-    request = DIALECT.write_call(call, target())
-    expected = msgspec.structs.replace(
-        call,
-        messages=told_back(call.messages),
-        top_k=None,
-        seed=None,
-        frequency_penalty=None,
-        presence_penalty=None,
-        logprobs=None,
-        top_logprobs=None,
-        tools=tuple(msgspec.structs.replace(tool, is_strict=tool.is_strict or False) for tool in call.tools),
-        thinking=None
-        if call.thinking is None
-        else msgspec.structs.replace(call.thinking, is_shown=call.thinking.is_shown or None),
-    )
-    assert DIALECT.read_call(request.body) == expected
-    for name in ("top_k", "seed"):
-        assert (name in request.dropped) == (getattr(call, name) is not None)
-    assert ("frequency_penalty" in request.dropped) == bool(call.frequency_penalty)
-    assert ("logprobs" in request.dropped) == bool(call.logprobs or call.top_logprobs)
-    assert ("reasoning" in request.dropped) == any(isinstance(part, Reasoning) for part in call.parts())
-
-
 NAMES = [
     *("type", "role", "content", "input", "text", "image_url", "file_data", "summary", "tools", "name", "format"),
     *("call_id", "arguments", "output", "reasoning", "effort", "include", "tool_choice", "encrypted_content", "model"),
 ]
 WORDS = ["message", "user", "assistant", "input_text", "function_call", "reasoning", "function", "~tl1.call.eA", "auto"]
-ODD = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats(allow_nan=False)
-    | st.sampled_from(WORDS)
-    | st.text(max_size=4),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=4),
-    max_leaves=10,
-)
-
-
-@settings(max_examples=300)
-@given(
-    st.binary(max_size=40)
-    | ODD.map(msgspec.json.encode)
-    | st.dictionaries(st.sampled_from(NAMES), ODD).map(msgspec.json.encode)
-)
-def test_any_body_is_read_or_is_a_problem_of_the_caller_s(data: bytes) -> None:
-    for way in (DIALECT.peek, DIALECT.read_call):
-        try:
-            way(data)
-        except Problem as problem:
-            assert problem.kind is Kind.INVALID_REQUEST  # noqa: PT017 - that it is nothing else is the point
 
 
 @pytest.mark.parametrize("number", ["1e999", "9" * 5000, "-" + "9" * 400])

@@ -6,15 +6,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from dialects.hub_strategies import assert_well_formed
 from dialects.responses_streams import STREAMS, added, completed, events_of, frame, says, stream, told
 from dialects.targets import target
 from trunkline.core.call import Opaque
 from trunkline.core.problem import Kind, Problem
-from trunkline.core.reply import Block, BlockKind, Delta, Finish, FinishReason, Head, Reply, Usage, fold
+from trunkline.core.reply import Block, BlockKind, Finish, FinishReason, Head, Reply, Usage, fold
 from trunkline.dialects.openai_responses.reader import Reader
 from trunkline.dialects.openai_responses.sides import OpenAIResponses
 from trunkline.dialects.sse import Frame, Framer
@@ -339,39 +337,3 @@ def test_an_answer_that_is_no_stream_says_why() -> None:
     assert beside.kind is Kind.CONTEXT_TOO_LONG
     assert read(target(), 200, {"content-type": "text/html"}, b"<html>").kind is Kind.UPSTREAM_INVALID
     assert read(target(), 500, {}, b"<html>").kind is Kind.UPSTREAM_FAILED
-
-
-FIELDS = ["type", "delta", "item_id", "output_index", "content_index", "text", "part", "item", "response", "error"]
-TYPES = ["response.output_item.done", "response.output_text.delta", "response.completed", "error", "response.failed"]
-ODD = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.sampled_from(TYPES),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from([*FIELDS, "id", "output", "summary", "usage", "code"]), inner, max_size=4)
-    ),
-    max_leaves=8,
-)
-
-
-@settings(max_examples=300)
-@given(
-    st.binary(max_size=60)
-    | ODD.map(msgspec.json.encode)
-    | st.builds(
-        lambda kind, rest: msgspec.json.encode({**rest, "type": kind}),
-        st.sampled_from(TYPES),
-        st.dictionaries(st.sampled_from(FIELDS), ODD, max_size=4),
-    )
-)
-def test_any_payload_is_read_or_is_a_problem(data: bytes) -> None:
-    reader = Reader(target())
-    try:
-        events = [*reader.read(Frame(data)), *reader.close()]
-    except Problem:
-        events = []
-    assert all(event.text for event in events if isinstance(event, Delta))
-    try:
-        OpenAIResponses().read_reply(data, target())
-    except Problem as problem:
-        assert problem.kind  # noqa: PT017 - that it is nothing else is the point
-    OpenAIResponses().read_problem(target(), 400, {}, data)

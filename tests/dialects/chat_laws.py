@@ -1,0 +1,161 @@
+"""OpenAI's chat completions, for the laws: one place for each kind of text, and calls after it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from hypothesis import strategies as st
+
+from dialects import hub_strategies as hub
+from dialects.laws import Laws
+from trunkline.core.call import (
+    Call,
+    Message,
+    Opaque,
+    Part,
+    Reasoning,
+    Refusal,
+    Role,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolResult,
+)
+from trunkline.core.reply import Block, BlockKind, Finish, FinishReason, Head, Reply
+from trunkline.dialects.openai_chat.fields import OPENROUTER, PLANNED
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PROOFS = st.none() | st.lists(st.fixed_dictionaries({"type": st.just("x"), "n": st.integers(0, 9)}), min_size=1).map(
+    lambda entries: Opaque("openai_chat", msgspec.json.encode(entries))
+)
+SIGNED = st.none() | hub.RAW_OBJECTS.map(lambda raw: Opaque("openai_chat", raw))
+
+
+def own(block: Block) -> st.SearchStrategy[Block]:
+    """The same block with a proof in this dialect's own form."""
+    if block.kind is BlockKind.REASONING:
+        return PROOFS.map(lambda proof: msgspec.structs.replace(block, opaque=proof))
+    if block.kind is BlockKind.TOOL_CALL:
+        return SIGNED.map(lambda proof: msgspec.structs.replace(block, opaque=proof))
+    return st.just(block)
+
+
+def numbered(reply: Reply) -> Reply:
+    """Calls have ids that differ: by these, pieces are joined."""
+    blocks = tuple(
+        msgspec.structs.replace(block, id=f"call_{place}") if block.kind is BlockKind.TOOL_CALL else block
+        for place, block in enumerate(reply.blocks)
+    )
+    return msgspec.structs.replace(reply, blocks=blocks)
+
+
+def answer_back(reply: Reply, is_whole: bool) -> Reply:
+    """A finish in this dialect's own words, where a call stops for its tool; the router's own id."""
+    finish = reply.finish
+    assert finish is not None
+    has_calls = any(block.kind is BlockKind.TOOL_CALL for block in reply.blocks)
+    reason = FinishReason.TOOL_CALLS if has_calls and finish.reason is FinishReason.STOP else finish.reason
+    return msgspec.structs.replace(
+        reply,
+        head=Head(id="chatcmpl-req-1", model=reply.head.model),
+        blocks=in_places(reply.blocks) if is_whole else reply.blocks,
+        finish=Finish(reason, finish.native_reason or finish.reason.value),
+    )
+
+
+def in_places(blocks: tuple[Block, ...]) -> tuple[Block, ...]:
+    """The blocks as a message holds them: one thought, one text, one refusal, then the calls."""
+    whole: list[Block] = []
+    for kind in (BlockKind.REASONING, BlockKind.TEXT, BlockKind.REFUSAL):
+        same = [block for block in blocks if block.kind is kind]
+        if same:
+            whole.append(Block(kind, "".join(block.text for block in same), opaque=details(same)))
+    return (*whole, *(block for block in blocks if block.kind is BlockKind.TOOL_CALL))
+
+
+def details(thoughts: list[Block]) -> Opaque | None:
+    """The proofs, and beside them the words of thoughts that have none: some clients read them nowhere else."""
+    entries: list[Any] = []
+    end = told = 0
+    for thought in thoughts:
+        start, end = end, end + len(thought.text)
+        if thought.opaque is not None:
+            entries += msgspec.json.decode(thought.opaque.raw)
+        elif thought.text:
+            words = {"type": "reasoning.text", "text": thought.text, "id": f"tl-{start}-{end}"}
+            entries.append({**words, "format": "unknown", "index": told})
+            told += 1
+    is_proved = any(thought.opaque is not None for thought in thoughts)
+    return Opaque("openai_chat", msgspec.json.encode(entries)) if is_proved else None
+
+
+def joined(parts: list[Text]) -> list[Part]:
+    """Plain texts are one."""
+    if parts and not any(part.is_cached for part in parts):
+        return [Text("".join(part.text for part in parts))]
+    return list(parts)
+
+
+def message_in_places(message: Message) -> Message:
+    """A message as this dialect holds it."""
+    parts: list[Part] = list(message.parts)
+    texts = [part for part in parts if isinstance(part, Text)]
+    if message.role is Role.ASSISTANT:
+        thoughts = "".join(part.text for part in parts if isinstance(part, Reasoning))
+        refusals = "".join(part.text for part in parts if isinstance(part, Refusal))
+        calls = [part for part in parts if isinstance(part, ToolCall)]
+        parts = [Reasoning(thoughts)] if thoughts else []
+        parts += joined(texts) or ([] if refusals or calls else [Text("")])
+        parts += [Refusal(refusals)] if refusals else []
+        parts += calls
+    elif message.role is Role.TOOL:
+        (result,) = (part for part in parts if isinstance(part, ToolResult))
+        inner = [part for part in result.parts if isinstance(part, Text)]
+        told = tuple(part for part in joined(inner) if isinstance(part, Text))
+        parts = [msgspec.structs.replace(result, parts=told)]
+    elif len(texts) == len(parts):
+        parts = joined(texts)
+    return Message(message.role, tuple(parts), message.name)
+
+
+def call_back(call: Call) -> Call:
+    """What this dialect can say of a call, its declared drops and its normal form taken into account."""
+    thinking = call.thinking
+    if thinking is not None:
+        thinking = Thinking(is_on=thinking.is_on, effort=thinking.effort, is_shown=thinking.is_shown)
+    return msgspec.structs.replace(
+        call,
+        messages=tuple(message_in_places(message) for message in call.messages),
+        logprobs=None,
+        top_logprobs=None,
+        n=None,
+        thinking=thinking,
+    )
+
+
+def lost(call: Call) -> Mapping[str, bool]:
+    """The names of what `call_back` takes away."""
+    return {"logprobs": bool(call.logprobs) or call.top_logprobs is not None}
+
+
+def echo(answer: Any) -> dict[str, Any]:
+    """The message, sent back."""
+    return {"model": "m", "messages": [answer["choices"][0]["message"]]}
+
+
+TURNS = hub.messages(
+    assistant=hub.TEXTS | st.builds(Refusal, hub.SOME_WORDS) | hub.tool_calls() | st.builds(Reasoning, hub.SOME_WORDS),
+)
+
+CHAT_LAWS = Laws(
+    calls=hub.calls(TURNS).map(lambda call: msgspec.structs.replace(call, n=None if call.n is None else 1)),
+    call_back=call_back,
+    lost=lost,
+    answers=hub.replies(hub.blocks().flatmap(own), follows=hub.apart).map(numbered),
+    answer_back=answer_back,
+    changed=frozenset({"model", "stream_options", "usage", "store", *PLANNED, *OPENROUTER}),
+    echo=echo,
+)
