@@ -19,7 +19,7 @@ from trunkline.upstream.script import Script
 from trunkline.upstream.scripted import ScriptedUpstream
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import AsyncGenerator, Callable, Mapping
     from pathlib import Path
 
     from acceptance.sdk.vendors.vendor import Answer, Dialect, Told
@@ -36,7 +36,10 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
 }
 """By the name of the provider's row. OpenRouter is chat completions, and more."""
 
-every_vendor = pytest.mark.parametrize("vendor", [name for name in DIALECTS if name != "openrouter"], indirect=True)
+VENDORS: Final = tuple(name for name in DIALECTS if name != "openrouter")
+"""One of each dialect."""
+
+every_vendor = pytest.mark.parametrize("vendor", VENDORS, indirect=True)
 both_ways = pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 
 
@@ -54,11 +57,13 @@ class Vendor:
         self.model = ""
         self._names = itertools.count(1)
         self._answers: deque[Answer | Script] = deque()
+        self._decide: Callable[[Told], Answer] | None = None
 
     def begin(self) -> None:
         """A new test: nothing to play, nothing received."""
         self.model = f"{self.name}/m-{next(self._names)}"
         self._answers.clear()
+        self._decide = None
         self.upstream.plays.clear()
 
     def play(self, *answers: Answer | Script) -> None:
@@ -68,6 +73,15 @@ class Vendor:
     def refuse(self, status: int, message: str, headers: Headers = ()) -> None:
         """From now on: an error of this status."""
         self.play(json_script(self.dialect.refusal(status, message), status, headers))
+
+    def decide(self, answer: Callable[[Told], Answer]) -> None:
+        """From now on: what this answers to what the vendor was told."""
+        self._decide = answer
+
+    def told_for(self, model: str) -> list[Told]:
+        """What it was told by requests for this model of its own, oldest first."""
+        asked = [one for one in self.upstream.requests if one.json().get("model", one.path).find(model) >= 0]
+        return [self.dialect.told(one) for one in asked]
 
     @property
     def told(self) -> Told:
@@ -80,7 +94,10 @@ class Vendor:
         return len(self.upstream.plays)
 
     def _answer(self, request: ReceivedRequest) -> Script:
-        answer = self._answers.popleft() if len(self._answers) > 1 else self._answers[0]
+        if self._decide is not None:
+            answer: Answer | Script = self._decide(self.dialect.told(request))
+        else:
+            answer = self._answers.popleft() if len(self._answers) > 1 else self._answers[0]
         if isinstance(answer, Script):
             return answer
         return self.dialect.stream(answer) if self.dialect.streams(request) else self.dialect.whole(answer)
