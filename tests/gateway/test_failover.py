@@ -7,104 +7,39 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from trunkline.core.caller import Caller
-from trunkline.core.catalog import Catalog, Model, Provider, Target, Timeouts, split_base_url
+from gateway.walks import Walks, exchange_of, target
 from trunkline.core.problem import Kind, Problem, Source
-from trunkline.core.record import Outcome, Record
-from trunkline.core.resilience import BreakerLimits, HealthLimits, RetryLimits
-from trunkline.dialects.openai_chat.egress import OpenAIChat
+from trunkline.core.record import Outcome
+from trunkline.core.resilience import RetryLimits
 from trunkline.dialects.simple import Simple
-from trunkline.gateway.attempt import Attempter
-from trunkline.gateway.exchange import Exchange
-from trunkline.gateway.failover import Failover
-from trunkline.gateway.gateway import Gateway
 from trunkline.routing.breaker import State
-from trunkline.routing.health import FRESH, Health
-from trunkline.routing.plan import Plan, Step
 from trunkline.upstream import script
-from trunkline.upstream.client import Client
 from trunkline.upstream.scripted import ScriptedUpstream
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from trunkline.upstream.client import Client
 
 BODY = b'{"message":"Hi"}'
 BUSY = script.openrouter_error(503, "busy")
 
 
-class Walks:
-    """A gateway over some providers, each a scripted upstream of its own."""
-
-    def __init__(self, client: Client, limits: RetryLimits) -> None:
-        self.records: list[Record] = []
-        self.health = Health(HealthLimits(), BreakerLimits(), chance=lambda: 0.0)
-        self.targets: list[Target] = []
-        self.hedges = False
-        attempter = Attempter(client, {"openai_chat": OpenAIChat()}, max_event_bytes=1 << 20)
-        self.gateway = Gateway(
-            planner=lambda _: Plan(tuple(Step(target, FRESH, None, "") for target in self.targets), hedge=self.hedges),
-            failover=Failover(attempter, self.health, limits, chance=lambda: 0.1),
-            history=None,
-            sinks=(self,),
-        )
-
-    def accept(self, record: Record) -> None:
-        self.records.append(record)
-
-    def through(self, *upstreams: ScriptedUpstream, timeouts: Timeouts | None = None) -> Walks:
-        for number, upstream in enumerate(upstreams):
-            origin, path = split_base_url(upstream.base_url)
-            provider = Provider(
-                name=f"p{number}",
-                label=f"P{number}",
-                dialect="openai_chat",
-                origin=origin,
-                path=path,
-                allow_private=True,
-                timeouts=timeouts or Timeouts(),
-            )
-            self.targets.append(Target(provider, Model(id="m")))
-        return self
-
-    async def ask(self, limit_s: float | None = None) -> str:
-        ingress = Simple()
-        exchange = Exchange(
-            id="r1",
-            route="/api/chat",
-            ingress=ingress,
-            body=BODY,
-            envelope=ingress.peek(BODY),
-            caller=Caller(),
-            catalog=Catalog(providers=()),
-            started=asyncio.get_running_loop().time(),
-            limit_s=limit_s,
-        )
-        async with self.gateway.open(exchange) as chunks:
-            return b"".join([chunk async for chunk in chunks]).decode()
-
-    def state(self, place: int = 0) -> State:
-        return self.health.standing(self.targets[place], asyncio.get_running_loop().time()).verdict.state
-
-    def in_flight(self) -> list[int]:
-        now = asyncio.get_running_loop().time()
-        return [self.health.standing(target, now).in_flight for target in self.targets]
+async def ask(walks: Walks, limit_s: float | None = None) -> str:
+    return (await walks.read(exchange_of(Simple(), BODY, limit_s=limit_s))).decode()
 
 
-@pytest.fixture
-async def client() -> AsyncGenerator[Client]:
-    one = Client()
-    yield one
-    await one.aclose()
+def through(walks: Walks, *upstreams: ScriptedUpstream) -> Walks:
+    walks.targets += [target(f"p{number}", upstream) for number, upstream in enumerate(upstreams)]
+    return walks
 
 
 @pytest.fixture
 def walks(client: Client) -> Walks:
-    return Walks(client, RetryLimits(backoff_s=0.1))
+    return Walks(client, limits=RetryLimits(backoff_s=0.1), chance=0.1)
 
 
 async def refusal(walks: Walks, limit_s: float | None = None) -> Problem:
     with pytest.raises(Problem) as caught:
-        await walks.ask(limit_s)
+        await ask(walks, limit_s)
     return caught.value
 
 
@@ -112,7 +47,7 @@ async def test_a_lone_target_is_asked_again_and_the_client_sees_one_clean_stream
     walks: Walks, upstream: ScriptedUpstream
 ) -> None:
     upstream.play(BUSY, BUSY, script.chat_stream(["at last"]))
-    assert await walks.through(upstream).ask() == 'data: {"content":"at last"}\n\ndata: [DONE]\n\n'
+    assert await ask(through(walks, upstream)) == 'data: {"content":"at last"}\n\ndata: [DONE]\n\n'
     (record,) = walks.records
     assert [(one.problem, one.charged) for one in record.attempts] == [
         ("upstream_failed", False),
@@ -124,7 +59,7 @@ async def test_a_lone_target_is_asked_again_and_the_client_sees_one_clean_stream
 async def test_attempts_are_as_many_as_configured_exactly(walks: Walks, upstream: ScriptedUpstream) -> None:
     """T11."""
     upstream.play(*[BUSY] * 9)
-    assert (await refusal(walks.through(upstream))).kind is Kind.UPSTREAM_FAILED
+    assert (await refusal(through(walks, upstream))).kind is Kind.UPSTREAM_FAILED
     assert len(upstream.requests) == 3
     assert len(walks.records[0].attempts) == 3
 
@@ -143,7 +78,7 @@ async def test_what_will_not_be_gone_a_moment_later_is_not_asked_again(
     walks: Walks, upstream: ScriptedUpstream, failing: script.Script, kind: Kind
 ) -> None:
     upstream.play(*[failing] * 3)
-    assert (await refusal(walks.through(upstream))).kind is kind
+    assert (await refusal(through(walks, upstream))).kind is kind
     assert len(upstream.requests) == 1
 
 
@@ -152,7 +87,7 @@ async def test_the_callers_fault_is_tried_nowhere_else_and_never_counts_against_
 ) -> None:
     """T13, in small."""
     async with ScriptedUpstream() as second:
-        walks.through(upstream, second)
+        through(walks, upstream, second)
         for _ in range(20):
             upstream.play(script.openrouter_error(400, "bad"))
             assert (await refusal(walks)).source is Source.CALLER
@@ -164,7 +99,7 @@ async def test_five_failures_open_the_breaker_and_the_retry_budget_holds(client:
     """T10, in small: when everything fails, upstream requests are the client's, a fifth more, and the reserve."""
     clock = asyncio.get_running_loop().time
     async with ScriptedUpstream(lambda _: BUSY) as upstream:
-        walks = Walks(client, RetryLimits(backoff_s=0.0)).through(upstream)
+        walks = through(Walks(client, limits=RetryLimits(backoff_s=0.0)), upstream)
         begun = clock()
         for _ in range(200):
             await refusal(walks)
@@ -179,7 +114,7 @@ async def test_the_most_telling_failure_is_the_clients(walks: Walks, upstream: S
         upstream.play(script.html(502))
         second.play(script.openrouter_error(429, "slow", headers=(("retry-after", "7"),)))
         third.play(script.openrouter_error(401, "who?"))
-        problem = await refusal(walks.through(upstream, second, third))
+        problem = await refusal(through(walks, upstream, second, third))
     assert (problem.kind, problem.retry_after_s) == (Kind.RATE_LIMITED, 7)
     assert walks.records[0].outcome is Outcome.FAILED
 
@@ -190,7 +125,7 @@ async def test_an_empty_answer_is_tried_once_elsewhere_and_then_passed_on(
     async with ScriptedUpstream() as second:
         upstream.play(script.chat_stream([], usage=None))
         second.play(script.chat_stream([], usage=None))
-        assert await walks.through(upstream, second).ask() == "data: [DONE]\n\n"
+        assert await ask(through(walks, upstream, second)) == "data: [DONE]\n\n"
     assert (len(upstream.requests), len(second.requests)) == (1, 1)
 
 
@@ -199,7 +134,7 @@ async def test_everything_is_over_within_the_clients_own_time(walks: Walks, upst
     async with ScriptedUpstream() as second:
         upstream.play(BUSY)
         second.play(script.chat_stream(["late"]).but(delay_first_s=30))
-        walks.through(upstream, second)
+        through(walks, upstream, second)
         begun = asyncio.get_running_loop().time()
         problem = await refusal(walks, limit_s=0.5)
         assert asyncio.get_running_loop().time() - begun < 2
@@ -212,9 +147,9 @@ async def test_a_client_that_leaves_between_attempts_causes_no_more_of_them(
     client: Client, upstream: ScriptedUpstream
 ) -> None:
     """T04."""
-    walks = Walks(client, RetryLimits(backoff_s=300.0)).through(upstream)
+    walks = through(Walks(client, limits=RetryLimits(backoff_s=300.0), chance=0.1), upstream)
     upstream.play(BUSY, BUSY)
-    asking = asyncio.create_task(walks.ask())
+    asking = asyncio.create_task(ask(walks))
     await upstream.wait_until(lambda: len(upstream.requests) == 1)
     await asyncio.sleep(0.1)
     asking.cancel()
@@ -228,13 +163,13 @@ async def test_a_client_that_leaves_between_attempts_causes_no_more_of_them(
 async def test_whatever_becomes_of_an_attempt_it_is_no_longer_in_flight(
     walks: Walks, upstream: ScriptedUpstream
 ) -> None:
-    walks.through(upstream)
+    through(walks, upstream)
     upstream.play(script.chat_stream(["a"]), BUSY, script.chat_stream(["b"], finish=None, done=False))
-    await walks.ask()
+    await ask(walks)
     upstream.play(script.chat_stream(["c"]))
-    await walks.ask()
+    await ask(walks)
     upstream.play(script.chat_stream(["held"], finish=None).but(end=script.End.STALL))
-    asking = asyncio.create_task(walks.ask())
+    asking = asyncio.create_task(ask(walks))
     await upstream.wait_until(lambda: upstream.active == 1)
     assert walks.in_flight() == [1]
     asking.cancel()
@@ -245,12 +180,12 @@ async def test_whatever_becomes_of_an_attempt_it_is_no_longer_in_flight(
 
 async def warm(walks: Walks, *upstreams: ScriptedUpstream) -> None:
     """Enough quick answers that it is known what slow is, and that hedges are earned."""
-    walks.through(*upstreams)
+    through(walks, *upstreams)
     for _ in range(40):
         upstreams[0].play(script.chat_stream(["quick"]))
-        await walks.ask()
+        await ask(walks)
     walks.records.clear()
-    walks.hedges = True
+    walks.plan["hedge"] = True
 
 
 SLOW = script.chat_stream(["slow"]).but(delay_first_s=30)
@@ -264,7 +199,7 @@ async def test_a_slow_first_target_is_overtaken_by_a_second_and_closed(
         await warm(walks, upstream, second)
         upstream.play(SLOW)
         second.play(script.chat_stream(["quick"], usage=(3, 1)))
-        assert '"quick"' in await walks.ask()
+        assert '"quick"' in await ask(walks)
         await upstream.wait_until(lambda: upstream.cancelled == 1, timeout_s=2)
         assert walks.in_flight() == [0, 0]
     (record,) = walks.records
@@ -278,7 +213,7 @@ async def test_a_first_target_that_is_still_quicker_serves(walks: Walks, upstrea
         await warm(walks, upstream, second)
         upstream.play(script.chat_stream(["first"]).but(delay_first_s=0.3))
         second.play(SLOW)
-        assert '"first"' in await walks.ask()
+        assert '"first"' in await ask(walks)
         await second.wait_until(lambda: second.cancelled == 1, timeout_s=2)
     (record,) = walks.records
     assert [(one.provider, one.charged) for one in record.attempts] == [("p0", True), ("p1", False)]
@@ -290,7 +225,7 @@ async def test_where_both_fail_the_others_are_asked(walks: Walks, upstream: Scri
         upstream.play(BUSY.but(delay_headers_s=0.3))
         second.play(BUSY)
         third.play(script.chat_stream(["third"]))
-        assert '"third"' in await walks.ask()
+        assert '"third"' in await ask(walks)
         assert walks.in_flight() == [0, 0, 0]
 
 
@@ -301,7 +236,7 @@ async def test_a_quick_answer_is_not_hedged_and_of_slow_ones_only_one_in_twenty(
         await warm(walks, upstream, second)
         for _ in range(60):
             upstream.play(script.chat_stream(["late"]).but(delay_first_s=0.05))
-            await walks.ask()
+            await ask(walks)
         assert 1 <= len(second.requests) <= 0.05 * (40 + 60)
 
 
@@ -310,7 +245,7 @@ async def test_a_client_that_leaves_ends_both(walks: Walks, upstream: ScriptedUp
         await warm(walks, upstream, second)
         upstream.play(SLOW)
         second.play(SLOW)
-        asking = asyncio.create_task(walks.ask())
+        asking = asyncio.create_task(ask(walks))
         await second.wait_until(lambda: second.active == 1)
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):

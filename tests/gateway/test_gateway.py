@@ -3,106 +3,44 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 import pytest
 
-from trunkline.core.caller import Caller
-from trunkline.core.catalog import Catalog, Model, Provider, Quirks, Target, Timeouts, split_base_url
+from gateway.walks import Walks, exchange_of, target
+from trunkline.core.catalog import Target, Timeouts
 from trunkline.core.problem import Kind, Problem, Retry, Source
-from trunkline.core.record import Outcome, Record
-from trunkline.core.resilience import BreakerLimits, HealthLimits, RetryLimits
-from trunkline.dialects.openai_chat.egress import OpenAIChat
+from trunkline.core.record import Outcome
+from trunkline.core.resilience import RetryLimits
 from trunkline.dialects.simple import Simple
-from trunkline.gateway.attempt import Attempter
-from trunkline.gateway.exchange import Exchange
-from trunkline.gateway.failover import Failover
-from trunkline.gateway.gateway import Gateway
-from trunkline.routing.health import FRESH, Health
-from trunkline.routing.plan import Plan, Step
 from trunkline.upstream import script
-from trunkline.upstream.client import Client
 from trunkline.upstream.script import End
 from trunkline.upstream.scripted import ScriptedUpstream
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from trunkline.upstream.client import Client
+    from trunkline.gateway.exchange import Exchange
 
 BODY = b'{"message":"Hi","model":"one/m"}'
 
 
-class Kept:
-    """A sink that keeps every Record."""
-
-    def __init__(self) -> None:
-        self.records: list[Record] = []
-
-    def accept(self, record: Record) -> None:
-        self.records.append(record)
+@pytest.fixture
+def kept(client: Client) -> Walks:
+    return Walks(client, limits=RetryLimits(attempts=0))
 
 
-def provider(name: str, upstream: ScriptedUpstream, timeouts: Timeouts | None = None) -> Provider:
-    origin, path = split_base_url(upstream.base_url)
-    return Provider(
-        name=name,
-        label=name.title(),
-        dialect="openai_chat",
-        origin=origin,
-        path=path,
-        allow_private=True,
-        timeouts=timeouts or Timeouts(),
-        quirks=Quirks(),
-    )
+def through(walks: Walks, *targets: Target) -> Walks:
+    walks.targets += targets
+    return walks
 
 
 def exchange() -> Exchange:
-    ingress = Simple()
-    return Exchange(
-        id="r1",
-        route="/api/chat",
-        ingress=ingress,
-        body=BODY,
-        envelope=ingress.peek(BODY),
-        caller=Caller(),
-        catalog=Catalog(providers=()),
-        started=asyncio.get_running_loop().time(),
-    )
+    return exchange_of(Simple(), BODY)
 
 
-@pytest.fixture
-async def client() -> AsyncGenerator[Client]:
-    one = Client()
-    yield one
-    await one.aclose()
-
-
-@pytest.fixture
-def kept() -> Kept:
-    return Kept()
-
-
-def gateway(client: Client, kept: Kept, *providers: Provider) -> Gateway:
-    steps = tuple(Step(Target(one, Model(id="m")), FRESH, None, "") for one in providers)
-    attempter = Attempter(client, {"openai_chat": OpenAIChat()}, max_event_bytes=1 << 20)
-    health = Health(HealthLimits(), BreakerLimits(), chance=lambda: 0.5)
-    return Gateway(
-        planner=lambda _: Plan(steps),
-        failover=Failover(attempter, health, RetryLimits(attempts=0), chance=lambda: 0.5),
-        history=None,
-        sinks=(kept,),
-    )
-
-
-async def read(walk: Gateway, one: Exchange) -> bytes:
-    async with walk.open(one) as chunks:
-        return b"".join([chunk async for chunk in chunks])
-
-
-async def test_a_complete_answer_is_one_record_with_what_it_used(
-    upstream: ScriptedUpstream, client: Client, kept: Kept
-) -> None:
+async def test_a_complete_answer_is_one_record_with_what_it_used(upstream: ScriptedUpstream, kept: Walks) -> None:
     upstream.play(script.chat_stream(["Hello"], usage=(3, 1), cost=0.25))
-    assert await read(gateway(client, kept, provider("one", upstream)), exchange()) == (
+    assert await through(kept, target("one", upstream)).read(exchange()) == (
         b'data: {"content":"Hello"}\n\ndata: [DONE]\n\n'
     )
     (record,) = kept.records
@@ -125,38 +63,36 @@ async def test_a_complete_answer_is_one_record_with_what_it_used(
     ],
 )
 async def test_before_content_the_next_target_answers_and_the_client_sees_one_clean_stream(
-    upstream: ScriptedUpstream, client: Client, kept: Kept, failing: script.Script
+    upstream: ScriptedUpstream, kept: Walks, failing: script.Script
 ) -> None:
     async with ScriptedUpstream() as second:
         upstream.play(failing)
         second.play(script.chat_stream(["from two"]))
-        walk = gateway(client, kept, provider("one", upstream), provider("two", second))
-        assert await read(walk, exchange()) == b'data: {"content":"from two"}\n\ndata: [DONE]\n\n'
+        walk = through(kept, target("one", upstream), target("two", second))
+        assert await walk.read(exchange()) == b'data: {"content":"from two"}\n\ndata: [DONE]\n\n'
     (record,) = kept.records
     assert (record.provider, len(record.attempts), record.outcome) == ("two", 2, Outcome.COMPLETE)
 
 
-async def test_the_callers_own_fault_is_not_tried_elsewhere(
-    upstream: ScriptedUpstream, client: Client, kept: Kept
-) -> None:
+async def test_the_callers_own_fault_is_not_tried_elsewhere(upstream: ScriptedUpstream, kept: Walks) -> None:
     async with ScriptedUpstream() as second:
         upstream.play(script.openrouter_error(400, "temperature is too hot"))
-        walk = gateway(client, kept, provider("one", upstream), provider("two", second))
+        walk = through(kept, target("one", upstream), target("two", second))
         with pytest.raises(Problem) as caught:
-            await read(walk, exchange())
+            await walk.read(exchange())
         assert second.received == 0
     assert caught.value.kind is Kind.INVALID_REQUEST
     assert kept.records[0].outcome is Outcome.FAILED
     assert kept.records[0].status == 400
 
 
-async def test_after_content_no_other_target_is_asked(upstream: ScriptedUpstream, client: Client, kept: Kept) -> None:
+async def test_after_content_no_other_target_is_asked(upstream: ScriptedUpstream, kept: Walks) -> None:
     async with ScriptedUpstream() as second:
         upstream.play(script.chat_stream(["Hel"], finish=None, done=False).but(end=End.RST))
-        walk = gateway(client, kept, provider("one", upstream), provider("two", second))
+        walk = through(kept, target("one", upstream), target("two", second))
         seen: list[bytes] = []
         with pytest.raises(Problem) as caught:
-            async with walk.open(exchange()) as chunks:
+            async with walk.gateway.open(exchange()) as chunks:
                 seen += [chunk async for chunk in chunks]
         assert second.received == 0
     assert caught.value.kind is Kind.TRUNCATED
@@ -164,7 +100,7 @@ async def test_after_content_no_other_target_is_asked(upstream: ScriptedUpstream
     assert kept.records[0].status == 200
 
 
-async def test_keep_alives_do_not_stand_for_content(upstream: ScriptedUpstream, client: Client, kept: Kept) -> None:
+async def test_keep_alives_do_not_stand_for_content(upstream: ScriptedUpstream, kept: Walks) -> None:
     quiet = script.Script(
         headers=(("content-type", "text/event-stream"),),
         body=(b'data: {"choices":[{"index":0,"delta":{"content":"Hel"}}]}\n\n', *[b": ping\n\n"] * 100),
@@ -174,36 +110,36 @@ async def test_keep_alives_do_not_stand_for_content(upstream: ScriptedUpstream, 
     upstream.play(quiet)
     timeouts = Timeouts(idle_bytes_s=5, idle_content_s=0.3)
     with pytest.raises(Problem) as caught:
-        await read(gateway(client, kept, provider("one", upstream, timeouts)), exchange())
+        await through(kept, target("one", upstream, timeouts=timeouts)).read(exchange())
     assert caught.value.kind is Kind.TIMED_OUT
     assert "nothing new" in caught.value.message
 
 
-async def test_the_total_has_a_timer_of_its_own(upstream: ScriptedUpstream, client: Client, kept: Kept) -> None:
+async def test_the_total_has_a_timer_of_its_own(upstream: ScriptedUpstream, kept: Walks) -> None:
     upstream.play(
         script.chat_stream(["x"], finish=None, done=False, role_chunk=False).but(repeat=True, delay_between_s=0.02)
     )
     with pytest.raises(Problem) as caught:
-        await read(gateway(client, kept, provider("one", upstream, Timeouts(total_s=0.3))), exchange())
+        await through(kept, target("one", upstream, timeouts=Timeouts(total_s=0.3))).read(exchange())
     assert caught.value.kind is Kind.TIMED_OUT
     assert "limit of 0.3 s" in caught.value.message
 
 
 async def test_a_finished_answer_does_not_wait_for_a_connection_that_stays_open(
-    upstream: ScriptedUpstream, client: Client, kept: Kept
+    upstream: ScriptedUpstream, kept: Walks
 ) -> None:
     upstream.play(script.chat_stream(["Hello"], usage=None, done=False).but(end=End.STALL))
     async with asyncio.timeout(8):
-        answer = await read(gateway(client, kept, provider("one", upstream)), exchange())
+        answer = await through(kept, target("one", upstream)).read(exchange())
     assert answer.endswith(b"data: [DONE]\n\n")
     assert kept.records[0].outcome is Outcome.COMPLETE
 
 
 async def test_a_cancelled_walk_is_settled_once_and_closes_the_upstream(
-    upstream: ScriptedUpstream, client: Client, kept: Kept
+    upstream: ScriptedUpstream, client: Client, kept: Walks
 ) -> None:
     upstream.play(script.chat_stream(["Hello"], finish=None, done=False).but(end=End.STALL))
-    walk = asyncio.create_task(read(gateway(client, kept, provider("one", upstream)), exchange()))
+    walk = asyncio.create_task(through(kept, target("one", upstream)).read(exchange()))
     await upstream.wait_until(lambda: upstream.bytes_sent > 0)
     await asyncio.sleep(0.05)
     walk.cancel()
@@ -213,12 +149,10 @@ async def test_a_cancelled_walk_is_settled_once_and_closes_the_upstream(
     assert [record.outcome for record in kept.records] == [Outcome.CANCELLED]
 
 
-async def test_an_interrupted_walk_raises_the_reason_it_was_given(
-    upstream: ScriptedUpstream, client: Client, kept: Kept
-) -> None:
+async def test_an_interrupted_walk_raises_the_reason_it_was_given(upstream: ScriptedUpstream, kept: Walks) -> None:
     upstream.play(script.chat_stream(["Hello"], finish=None, done=False).but(end=End.STALL))
     one = exchange()
-    walk = asyncio.create_task(read(gateway(client, kept, provider("one", upstream)), one))
+    walk = asyncio.create_task(through(kept, target("one", upstream)).read(one))
     await upstream.wait_until(lambda: upstream.bytes_sent > 0)
     await asyncio.sleep(0.05)
     one.interruption = Problem(Kind.DRAINING, "bye", source=Source.ROUTER, retry=Retry.NEVER)
@@ -228,10 +162,10 @@ async def test_an_interrupted_walk_raises_the_reason_it_was_given(
     assert [record.outcome for record in kept.records] == [Outcome.CUT]
 
 
-async def test_a_session_without_history_is_refused(upstream: ScriptedUpstream, client: Client, kept: Kept) -> None:
+async def test_a_session_without_history_is_refused(upstream: ScriptedUpstream, kept: Walks) -> None:
     one = exchange()
     one.envelope = Simple().peek(b'{"message":"Hi","sessionId":"3f0e8a52-0000-4000-8000-000000000000"}')
     with pytest.raises(Problem) as caught:
-        await read(gateway(client, kept, provider("one", upstream)), one)
+        await through(kept, target("one", upstream)).read(one)
     assert (caught.value.kind, caught.value.param) == (Kind.INVALID_REQUEST, "sessionId")
     assert upstream.received == 0

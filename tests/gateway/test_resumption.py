@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -11,100 +10,44 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunkline.core.caller import Caller
-from trunkline.core.catalog import Catalog, Model, Provider, Quirks, Resume, Target, split_base_url
+from gateway.walks import Walks, exchange_of, target
+from trunkline.core.catalog import Quirks, Resume
 from trunkline.core.problem import Kind, Problem
-from trunkline.core.record import Outcome, Record
-from trunkline.core.resilience import BreakerLimits, HealthLimits, RetryLimits
-from trunkline.dialects.openai_chat.egress import OpenAIChat
+from trunkline.core.record import Outcome
 from trunkline.dialects.openai_chat.ingress import OpenAIChatIngress
-from trunkline.gateway.attempt import Attempter
-from trunkline.gateway.exchange import Exchange
-from trunkline.gateway.failover import Failover
-from trunkline.gateway.gateway import Gateway
 from trunkline.gateway.resumption import GO_ON, may_overlap, overlap
-from trunkline.routing.health import FRESH, Health
-from trunkline.routing.plan import Plan, Step
 from trunkline.upstream import script
-from trunkline.upstream.client import Client
 from trunkline.upstream.script import End
-from trunkline.upstream.scripted import ScriptedUpstream
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from trunkline.upstream.client import Client
+    from trunkline.upstream.scripted import ScriptedUpstream
 
 ASKED: dict[str, Any] = {"model": "r", "messages": [{"role": "user", "content": "Tell me"}], "stream": True}
 
 
-class Walks:
-    """A gateway over two providers that go on from a text that has begun."""
-
-    def __init__(self, client: Client, resume: Resume | None, *upstreams: ScriptedUpstream, prefill: bool) -> None:
-        self.records: list[Record] = []
-        steps: list[Step] = []
-        for number, upstream in enumerate(upstreams):
-            origin, path = split_base_url(upstream.base_url)
-            provider = Provider(
-                name=f"p{number}",
-                label=f"P{number}",
-                dialect="openai_chat",
-                origin=origin,
-                path=path,
-                allow_private=True,
-                quirks=Quirks(prefill=prefill),
-            )
-            steps.append(Step(Target(provider, Model(id="m")), FRESH, None, ""))
-        attempter = Attempter(client, {"openai_chat": OpenAIChat()}, max_event_bytes=1 << 20)
-        health = Health(HealthLimits(), BreakerLimits(), chance=lambda: 0.0)
-        self.gateway = Gateway(
-            planner=lambda _: Plan(tuple(steps), resume=resume),
-            failover=Failover(attempter, health, RetryLimits(), chance=lambda: 0.0),
-            history=None,
-            sinks=(self,),
-        )
-
-    def accept(self, record: Record) -> None:
-        self.records.append(record)
-
-    async def ask(self, **more: Any) -> tuple[str, list[dict[str, Any]], Problem | None]:
-        """The text, every chunk, and the problem that ended it."""
-        ingress = OpenAIChatIngress()
-        body = msgspec.json.encode({**ASKED, **more})
-        exchange = Exchange(
-            id="r1",
-            route="/v1/chat/completions",
-            ingress=ingress,
-            body=body,
-            envelope=ingress.peek(body),
-            caller=Caller(),
-            catalog=Catalog(providers=()),
-            started=asyncio.get_running_loop().time(),
-        )
-        raw, ended = b"", None
-        try:
-            async with self.gateway.open(exchange) as chunks:
-                async for chunk in chunks:
-                    raw += chunk
-        except Problem as problem:
-            ended = problem
-        data = [line[6:] for line in raw.decode().splitlines() if line.startswith("data: ")]
-        told = [json.loads(one) for one in data if one != "[DONE]"]
-        assert (data[-1] == "[DONE]") is (ended is None)
-        text = "".join(one["choices"][0]["delta"].get("content") or "" for one in told if one["choices"])
-        return text, told, ended
+def resuming(client: Client, resume: Resume | None, *upstreams: ScriptedUpstream, prefill: bool) -> Walks:
+    """A gateway over providers that go on from a text that has begun, or do not."""
+    quirks = Quirks(prefill=prefill)
+    targets = [target(f"p{number}", upstream, quirks=quirks) for number, upstream in enumerate(upstreams)]
+    return Walks(client, *targets, resume=resume)
 
 
-@pytest.fixture
-async def client() -> AsyncGenerator[Client]:
-    one = Client()
-    yield one
-    await one.aclose()
-
-
-@pytest.fixture
-async def second() -> AsyncGenerator[ScriptedUpstream]:
-    async with ScriptedUpstream() as scripted:
-        yield scripted
+async def ask(walks: Walks, **more: Any) -> tuple[str, list[dict[str, Any]], Problem | None]:
+    """The text, every chunk, and the problem that ended it."""
+    exchange = exchange_of(OpenAIChatIngress(), msgspec.json.encode({**ASKED, **more}), route="/v1/chat/completions")
+    raw, ended = b"", None
+    try:
+        async with walks.gateway.open(exchange) as chunks:
+            async for chunk in chunks:
+                raw += chunk
+    except Problem as problem:
+        ended = problem
+    data = [line[6:] for line in raw.decode().splitlines() if line.startswith("data: ")]
+    told = [json.loads(one) for one in data if one != "[DONE]"]
+    assert (data[-1] == "[DONE]") is (ended is None)
+    text = "".join(one["choices"][0]["delta"].get("content") or "" for one in told if one["choices"])
+    return text, told, ended
 
 
 CUT = script.chat_stream(["The sky ", "is blue be"], finish=None, done=False)
@@ -116,8 +59,8 @@ async def test_the_text_goes_on_where_it_broke_and_the_seam_does_not_show(
 ) -> None:
     upstream.play(CUT.but(end=end))
     second.play(script.chat_stream(["blue because ", "of the air."], usage=(20, 6)))
-    walks = Walks(client, Resume.PREFILL, upstream, second, prefill=True)
-    text, told, problem = await walks.ask(max_tokens=100, stop=["END"])
+    walks = resuming(client, Resume.PREFILL, upstream, second, prefill=True)
+    text, told, problem = await ask(walks, max_tokens=100, stop=["END"])
     assert (text, problem) == ("The sky is blue because of the air.", None)
     assert len({(one["id"], one["model"], one["created"]) for one in told}) == 1
     assert [one["choices"][0]["finish_reason"] for one in told if one["choices"]][-1] == "stop"
@@ -135,7 +78,7 @@ async def test_targets_that_are_not_known_to_go_on_are_told_to_in_words_where_th
 ) -> None:
     upstream.play(CUT)
     second.play(script.chat_stream(["cause."]))
-    text, _, problem = await Walks(client, Resume.INSTRUCT, upstream, second, prefill=False).ask()
+    text, _, problem = await ask(resuming(client, Resume.INSTRUCT, upstream, second, prefill=False))
     assert (text, problem) == ("The sky is blue because.", None)
     assert second.requests[0].json()["messages"][-1] == {"role": "user", "content": GO_ON}
 
@@ -160,7 +103,7 @@ async def test_elsewhere_the_break_is_told_and_nobody_else_is_asked(
     more: dict[str, Any],
 ) -> None:
     upstream.play(CUT)
-    text, _, problem = await Walks(client, resume, upstream, second, prefill=prefill).ask(**more)
+    text, _, problem = await ask(resuming(client, resume, upstream, second, prefill=prefill), **more)
     assert text == "The sky is blue be"
     assert problem is not None
     assert problem.kind is Kind.TRUNCATED
@@ -172,7 +115,7 @@ async def test_a_thought_that_breaks_is_not_gone_on_with(
 ) -> None:
     thinking = b'data: {"choices":[{"index":0,"delta":{"reasoning":"Hm"},"finish_reason":null}]}\n\n'
     upstream.play(script.Script(body=(thinking,)))
-    _, _, problem = await Walks(client, Resume.PREFILL, upstream, second, prefill=True).ask()
+    _, _, problem = await ask(resuming(client, Resume.PREFILL, upstream, second, prefill=True))
     assert problem is not None
     assert second.requests == []
 
@@ -182,8 +125,8 @@ async def test_where_nobody_can_go_on_the_first_break_is_what_the_client_hears(
 ) -> None:
     upstream.play(CUT, script.openrouter_error(503, "busy"))
     second.play(script.openrouter_error(429, "slow"))
-    walks = Walks(client, Resume.PREFILL, upstream, second, prefill=True)
-    text, _, problem = await walks.ask()
+    walks = resuming(client, Resume.PREFILL, upstream, second, prefill=True)
+    text, _, problem = await ask(walks)
     assert (text, problem and problem.kind) == ("The sky is blue be", Kind.TRUNCATED)
     (record,) = walks.records
     assert (record.outcome, record.seams, len(record.attempts)) == (Outcome.CUT, (), 3)
@@ -194,7 +137,7 @@ async def test_a_text_may_break_more_than_once(
 ) -> None:
     upstream.play(script.chat_stream(["One, "], finish=None, done=False), script.chat_stream(["two, three."]))
     second.play(script.chat_stream(["One, two"], finish=None, done=False))
-    text, _, problem = await Walks(client, Resume.PREFILL, upstream, second, prefill=True).ask()
+    text, _, problem = await ask(resuming(client, Resume.PREFILL, upstream, second, prefill=True))
     assert (text, problem) == ("One, two, three.", None)
 
 
