@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,11 +16,10 @@ from trunkline.dialects.simple import Simple
 from trunkline.upstream import script
 from trunkline.upstream.script import End
 from trunkline.upstream.scripted import ScriptedUpstream
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from trunkline.upstream.client import Client
     from trunkline.gateway.exchange import Exchange
+    from trunkline.upstream.client import Client
 
 BODY = b'{"message":"Hi","model":"one/m"}'
 
