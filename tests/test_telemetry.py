@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from trunkline.core.record import Outcome, Record
 from trunkline.core.reply import Usage
-from trunkline.telemetry import BUCKETS_S, MAX_SERIES, Meter, Snapshot, render
+from trunkline.telemetry import BUCKETS_S, MAX_SERIES, Meter, Recent, Snapshot, render
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -267,3 +267,38 @@ def test_the_sum_of_workers_is_what_one_would_have_counted(records: list[Record]
     summed = samples(*(msgspec.json.decode(each, type=Snapshot) for each in sent))
     alone = samples(snapshot(*records))
     assert summed == alone
+
+
+def test_a_recent_record_is_found_by_its_owner_and_by_nobody_else() -> None:
+    recent = Recent()
+    kept = record(user="alice")
+    recent.accept(kept)
+    assert recent.find("r-1", "alice") == kept
+    assert recent.find("r-1", "bob") is None
+    assert recent.find("r-2", "alice") is None
+
+
+def test_two_users_may_have_chosen_the_same_id() -> None:
+    recent = Recent()
+    recent.accept(record(user="alice", total_ms=1.0))
+    recent.accept(record(user="bob", total_ms=2.0))
+    found = [recent.find("r-1", user) for user in ("alice", "bob", None)]
+    assert [one.total_ms if one else None for one in found] == [1.0, 2.0, 2.0]
+
+
+@pytest.mark.parametrize("limits", [{"most": 5}, {"most_bytes": 1500}])
+def test_the_oldest_records_make_room(limits: dict[str, int]) -> None:
+    recent = Recent(**limits)
+    for number in range(20):
+        recent.accept(record(request_id=f"r-{number}"))
+    assert 2 <= len(recent) <= 5
+    assert recent.find("r-19", None) is not None
+    assert recent.find("r-0", None) is None
+
+
+def test_an_id_that_comes_again_has_its_last_record_and_counts_once() -> None:
+    recent = Recent()
+    recent.accept(record(total_ms=1.0))
+    recent.accept(record(total_ms=2.0))
+    found = recent.find("r-1", None)
+    assert (len(recent), found.total_ms if found else None) == (1, 2.0)

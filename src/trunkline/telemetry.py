@@ -6,15 +6,16 @@ import logging
 import os
 import sys
 from bisect import bisect_left
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import structlog
 
+from trunkline.core.record import Record
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-
-    from trunkline.core.record import Record
 
 BUCKETS_S: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 MAX_SERIES: Final = 1_000
@@ -94,6 +95,46 @@ class LogSink:
         """Write the line of a response that no Record tells of."""
         write = self._log.debug if is_quiet else self._log.info
         write("response", id=request_id, method=method[:20], route=route, status=status, total_ms=round(total_ms))
+
+
+RECENT_RECORDS: Final = 10_000
+RECENT_BYTES: Final = 32 * 1024 * 1024
+
+
+class Recent:
+    """The Records of the last requests, for those who ask why. Owns them, as bytes, within both limits.
+
+    A client may choose its request's id, so two users may have chosen the same: each finds its own.
+    """
+
+    def __init__(self, *, most: int = RECENT_RECORDS, most_bytes: int = RECENT_BYTES) -> None:
+        self._most = most
+        self._most_bytes = most_bytes
+        self._records: OrderedDict[tuple[str, str], bytes] = OrderedDict()
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def accept(self, record: Record) -> None:
+        """Keep one finished request; the oldest make room for it."""
+        key = (record.request_id, record.user)
+        self._bytes -= len(self._records.pop(key, b""))
+        data = self._records[key] = msgspec.json.encode(record)
+        self._bytes += len(data)
+        while len(self._records) > self._most or self._bytes > self._most_bytes:
+            self._bytes -= len(self._records.popitem(last=False)[1])
+
+    def find(self, request_id: str, user: str | None) -> Record | None:
+        """The Record of this user's request, of anybody's (the last one of that id) where `user` is None."""
+        if user is not None:
+            data = self._records.get((request_id, user))
+        else:
+            data = next((self._records[key] for key in reversed(self._records) if key[0] == request_id), None)
+        return None if data is None else _RECORD.decode(data)
+
+
+_RECORD: Final = msgspec.json.Decoder(Record)
 
 
 class Series(msgspec.Struct):

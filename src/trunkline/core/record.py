@@ -42,12 +42,26 @@ class Attempted(msgspec.Struct, frozen=True, kw_only=True):
     detail: str | None = None
 
 
+class Considered(msgspec.Struct, frozen=True, kw_only=True):
+    """A target that the plan had an eye on. `why` goes on after its name.
+
+    `passed_over`: the request could not go there. `foreign`: it is for other callers, and this one is not told of it.
+    """
+
+    target: str
+    why: str
+    passed_over: bool = False
+    foreign: bool = False
+
+
 class Record(msgspec.Struct, frozen=True, kw_only=True):
     """One finished request, flat and without content.
 
     Times are milliseconds, as measured by a monotonic clock; `first_token_ms` is None where no content came.
     `problem` is the kind of what went wrong, `detail` our own words on it, without content. `cost_nano` is what the
     client was served for. `seams` are the numbers of characters after which the answer went on at another target.
+    `asked` is the route of the catalogue, `policy` how it chose, `candidates` every target that the plan looked at:
+    first those that may be asked, in order. `created` is the wall time, in whole seconds.
     """
 
     request_id: str
@@ -61,6 +75,10 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     provider: str | None = None
     usage: Usage | None = None
     cost_nano: int | None = None
+    created: int = 0
+    asked: str | None = None
+    policy: tuple[str, ...] = ()
+    candidates: tuple[Considered, ...] = ()
     attempts: tuple[Attempted, ...] = ()
     seams: tuple[int, ...] = ()
     problem: str | None = None

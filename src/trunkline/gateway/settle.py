@@ -8,6 +8,7 @@ import msgspec
 
 from trunkline.core.record import Attempted, Outcome, Record, Transcript
 from trunkline.core.reply import Usage
+from trunkline.routing.explanation import considered
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -38,7 +39,7 @@ def settle(
     outcome = _outcome(exchange, problem, is_cancelled=is_cancelled)
     if exchange.served is not None:
         _tell_health(exchange.served, problem, now, is_cancelled=is_cancelled)
-    record = _record(exchange, outcome, problem, now)
+    record = record_of(exchange, outcome, problem, now)
     if exchange.turn is not None and history is not None:
         history.finish(
             Transcript(
@@ -78,7 +79,9 @@ def _tell_health(served: Try, problem: Problem | None, now: float, *, is_cancell
         served.watch.succeed(now, tokens=tokens, seconds=lasted)
 
 
-def _record(exchange: Exchange, outcome: Outcome, problem: Problem | None, now: float) -> Record:
+def record_of(exchange: Exchange, outcome: Outcome, problem: Problem | None, now: float) -> Record:
+    """What is to be told of this request, as far as it has come."""
+    plan = exchange.plan
     target = exchange.target
     served = [one for one in exchange.tries if one.is_charged]
     first_at = min(
@@ -99,6 +102,10 @@ def _record(exchange: Exchange, outcome: Outcome, problem: Problem | None, now: 
         usage=_used(exchange, served),
         cost_nano=_sum([one.cost_nano for one in attempts if one.charged]),
         seams=tuple(exchange.seams),
+        created=exchange.created,
+        asked=plan.route if plan is not None else None,
+        policy=tuple(policy.value for policy in plan.policy) if plan is not None else (),
+        candidates=considered(plan) if plan is not None else (),
         attempts=attempts,
         problem=problem.kind.value if problem else None,
         detail=problem.detail if problem else None,

@@ -31,7 +31,8 @@ class Wanted(NamedTuple):
     """What is planned for. `dialect` is the client's, `size` its body's in bytes.
 
     `facts` scans the request, only where somebody needs to know. `conversation` is the same for all turns of one.
-    `policy` is the caller's own choice of one. `tags` are the caller's, for legs that want one.
+    `policy` is the caller's own choice of one. `tags` are the caller's, for legs that want one. `explains`: somebody
+    wants to read the plan, so that every fact counts, also those by which nothing is chosen.
     """
 
     envelope: Envelope
@@ -43,6 +44,7 @@ class Wanted(NamedTuple):
     conversation: Callable[[], bytes] = bytes
     policy: tuple[Policy, ...] | None = None
     tags: frozenset[str] = frozenset()
+    explains: bool = False
 
 
 class Rules(NamedTuple):
@@ -58,19 +60,28 @@ class Rules(NamedTuple):
 
 
 class PassedOver(msgspec.Struct, frozen=True):
-    """A target that the request does not go to. `reason` goes on after its name."""
+    """A target that the request does not go to. `reason` goes on after its name.
+
+    `is_foreign`: it is for other callers, and this one is not told its name.
+    """
 
     target: Target
     reason: str
+    is_foreign: bool = False
 
 
 class Step(NamedTuple):
-    """A target of a plan with the facts by which it stands where it does. `why` goes on after its name."""
+    """A target of a plan with the facts by which it stands where it does. `why` goes on after its name.
+
+    `candidate` and `asked` are what the policies have ranked it by.
+    """
 
     target: Target
     standing: Standing
     cost_nano: int | None
     why: str
+    candidate: Candidate | None = None
+    asked: Asked = Asked()
 
 
 class Plan(NamedTuple):
@@ -139,7 +150,7 @@ def _steps(
     policies = _policies(route, wanted)
     legs = [(place, leg) for place, leg in enumerate(route.legs) if _may_serve(leg, wanted, rules, passed, consumed)]
     is_choosing = len(legs) > 1
-    asks_cost = is_choosing and {Policy.CHEAPEST, Policy.AUTO}.intersection(policies)
+    asks_cost = wanted.explains or (is_choosing and {Policy.CHEAPEST, Policy.AUTO}.intersection(policies))
     asked = Asked(
         wanted.conversation() if is_choosing and _asks_conversation(route, policies) else b"",
         tier_of(wanted.facts()) if is_choosing and Policy.AUTO in policies else 0,
@@ -156,7 +167,7 @@ def _steps(
     ]
     steps: list[Step] = []
     for candidate in _with_canaries(ordered(candidates, policies, asked), asked):
-        steps += _accounts(candidate, rules)
+        steps += _accounts(candidate, asked, rules)
     return steps
 
 
@@ -185,14 +196,14 @@ def _is_chosen(candidate: Candidate, share: float, asked: Asked) -> bool:
     return fraction(b"canary\0" + candidate.leg.target.name.encode(), asked.conversation) < share
 
 
-def _accounts(candidate: Candidate, rules: Rules) -> list[Step]:
+def _accounts(candidate: Candidate, asked: Asked, rules: Rules) -> list[Step]:
     """The target with each of its provider's credentials: those that may be asked first, then the least busy."""
     target = candidate.leg.target
     variants = target.provider.variants()
     if len(variants) == 1:
-        return [Step(target, candidate.standing, candidate.cost_nano, "")]
+        return [Step(target, candidate.standing, candidate.cost_nano, "", candidate, asked)]
     steps = [
-        Step(one, rules.standing(one), candidate.cost_nano, "")
+        Step(one, rules.standing(one), candidate.cost_nano, "", candidate, asked)
         for one in (Target(variant, target.model) for variant in variants)
     ]
     draws = {step.target.provider.account: rules.chance() for step in steps}
@@ -221,7 +232,10 @@ def _consumed(preferences: Preferences, targets: Iterable[Target]) -> frozenset[
 def _preferred(preferences: Preferences, steps: list[Step], passed: list[PassedOver]) -> list[Step]:
     """The steps as the caller wants them. Those named in `order` come first; the order of the rest stays."""
     places = {name: place for place, name in enumerate(preferences.order)}
-    steps = sorted(steps, key=lambda step: places.get(step.target.provider.name, len(places)))
+    steps = [
+        step._replace(why="is where `provider.order` puts it") if step.target.provider.name in places else step
+        for step in sorted(steps, key=lambda step: places.get(step.target.provider.name, len(places)))
+    ]
     if preferences.allow_fallbacks or not steps:
         return steps
     first = steps[0].target.name
@@ -239,8 +253,12 @@ def _may_serve(leg: Leg, wanted: Wanted, rules: Rules, passed: list[PassedOver],
         _unwanted(leg, wanted, consumed) or _unmet(leg, wanted) or _lacking(leg, wanted, rules) or _short(leg, wanted)
     )
     if reason:
-        passed.append(PassedOver(leg.target, reason))
+        passed.append(PassedOver(leg.target, reason, is_foreign=_is_foreign(leg, wanted)))
     return not reason
+
+
+def _is_foreign(leg: Leg, wanted: Wanted) -> bool:
+    return leg.caller is not None and leg.caller not in wanted.tags
 
 
 def _unwanted(leg: Leg, wanted: Wanted, consumed: frozenset[str]) -> str:
@@ -269,7 +287,7 @@ def _is_too_dear(target: Target, preferences: Preferences) -> bool:
 
 def _unmet(leg: Leg, wanted: Wanted) -> str:
     """Which condition of the leg does not hold."""
-    if leg.caller is not None and leg.caller not in wanted.tags:
+    if _is_foreign(leg, wanted):
         return f"is for callers with the tag `{leg.caller}`"
     if leg.region is not None and leg.region not in wanted.tags:
         return f"is for the region `{leg.region}`"
