@@ -81,7 +81,11 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
 
     model: str
     text: str = "Hi"
+    system: str | None = None
     stream: bool = True
+    temperature: float | None = None
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
     tools: tuple[Tool, ...] = ()
     picture: Picture | None = None
     schema: dict[str, Any] | None = None

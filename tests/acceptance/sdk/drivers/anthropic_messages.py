@@ -54,6 +54,15 @@ class AnthropicMessages:
                 pieces += event.type == "text" or (event.type == "input_json" and bool(event.partial_json))
             return _said(await stream.get_final_message(), messages, pieces)
 
+    async def parse(self, model: str, kind: type[Any], *, stream: bool) -> Any:
+        """An object of this type, by the SDK's own reader."""
+        messages: Any = [{"role": "user", "content": "Hi"}]
+        asked: Any = {"model": model, "max_tokens": 100, "messages": messages, "output_format": kind}
+        if not stream:
+            return (await self.client.messages.parse(**asked)).parsed_output
+        async with self.client.messages.stream(**asked) as events:
+            return (await events.get_final_message()).parsed_output
+
     @asynccontextmanager
     async def begun(self, ask: Ask) -> AsyncGenerator[Any]:
         async with self.client.messages.stream(messages=_messages(ask), **_options(ask)) as stream:
@@ -77,6 +86,10 @@ def _messages(ask: Ask) -> list[Any]:
 
 def _options(ask: Ask) -> dict[str, Any]:
     options: dict[str, Any] = {"model": ask.model, "max_tokens": ask.max_tokens}
+    if ask.system is not None:
+        options["system"] = ask.system
+    if ask.stop:
+        options["stop_sequences"] = ask.stop
     if ask.tools:
         options["tools"] = [
             {"name": tool.name, "description": tool.description, "input_schema": tool.schema} for tool in ask.tools

@@ -55,6 +55,15 @@ class GoogleGenai:
         async with self.begun(ask) as stream:
             return _said([chunk async for chunk in stream], contents)
 
+    async def parse(self, model: str, kind: type[Any], *, stream: bool) -> Any:
+        """An object of this type, by the SDK's own reader, which has none for streams."""
+        config = types.GenerateContentConfig(response_mime_type="application/json", response_schema=kind)
+        asked: Any = {"model": model, "contents": "Hi", "config": config}
+        if not stream:
+            return (await self.client.aio.models.generate_content(**asked)).parsed
+        chunks: Any = await self.client.aio.models.generate_content_stream(**asked)
+        return kind.model_validate_json("".join([chunk.text or "" async for chunk in chunks]))
+
     @asynccontextmanager
     async def begun(self, ask: Ask) -> AsyncGenerator[Any]:
         stream: Any = await self.client.aio.models.generate_content_stream(
@@ -86,6 +95,10 @@ def _contents(ask: Ask) -> list[Any]:
 def _config(ask: Ask) -> types.GenerateContentConfig:
     config = types.GenerateContentConfig(
         max_output_tokens=ask.max_tokens,
+        system_instruction=ask.system,
+        temperature=ask.temperature,
+        stop_sequences=list(ask.stop) or None,
+        seed=ask.seed,
         automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True),
     )
     if ask.tools:

@@ -14,7 +14,7 @@ from acceptance.sdk.talk import Called, Said, Spent
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # its own imports warn
-    from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+    from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
     from langchain_openai import ChatOpenAI
 
 if TYPE_CHECKING:
@@ -48,6 +48,11 @@ class LangchainChat:
 
     def model(self, ask: Ask) -> Any:
         """The runnable for this request."""
+        settings: dict[str, Any] = {
+            "temperature": ask.temperature,
+            "stop_sequences": list(ask.stop) or None,
+            "seed": ask.seed,
+        }
         model: Any = ChatOpenAI(
             model=ask.model,
             base_url=self._url,
@@ -55,6 +60,7 @@ class LangchainChat:
             max_retries=0,
             max_completion_tokens=ask.max_tokens,
             http_async_client=self.tap.http,
+            **{name: value for name, value in settings.items() if value is not None},
             **self._own,
             **self._thinking(ask),
         )
@@ -124,7 +130,7 @@ def _messages(ask: Ask) -> list[BaseMessage]:
         if ask.picture.url is not None:
             picture = {"type": "image", "url": ask.picture.url}
         content = [{"type": "text", "text": ask.text}, picture]
-    return [HumanMessage(content)]
+    return [*([SystemMessage(ask.system)] if ask.system else []), HumanMessage(content)]
 
 
 def _said(message: AIMessage, messages: list[BaseMessage], pieces: int = 1) -> Said:

@@ -64,6 +64,16 @@ class OpenAIChat:
             history=[*messages, message],
         )
 
+    async def parse(self, model: str, kind: type[Any], *, stream: bool) -> Any:
+        """An object of this type, by the SDK's own reader."""
+        asked: Any = {"model": model, "messages": [{"role": "user", "content": "Hi"}], "response_format": kind}
+        if not stream:
+            return (await self.client.chat.completions.parse(**asked)).choices[0].message.parsed
+        async with self.client.chat.completions.stream(**asked) as events:
+            async for _ in events:
+                pass
+            return (await events.get_final_completion()).choices[0].message.parsed
+
     async def _read(self, messages: list[Any], ask: Ask) -> tuple[dict[str, Any], Said]:
         """The message that the chunks make up, as OpenAI's and OpenRouter's documents say to join them."""
         message: dict[str, Any] = {"role": "assistant", "content": ""}
@@ -99,7 +109,8 @@ def _messages(ask: Ask) -> list[Any]:
     if ask.picture is not None:
         picture = {"type": "image_url", "image_url": {"url": ask.picture.address}}
         content = [{"type": "text", "text": ask.text}, picture]
-    return [{"role": "user", "content": content}]
+    system = [{"role": "system", "content": ask.system}] if ask.system else []
+    return [*system, {"role": "user", "content": content}]
 
 
 def _options(ask: Ask) -> dict[str, Any]:
@@ -115,8 +126,9 @@ def _options(ask: Ask) -> dict[str, Any]:
     if ask.schema is not None:
         schema = {"name": "city", "schema": ask.schema, "strict": True}
         options["response_format"] = {"type": "json_schema", "json_schema": schema}
-    if ask.effort is not None:
-        options["reasoning_effort"] = ask.effort
+    settings: dict[str, Any] = {"temperature": ask.temperature, "stop": list(ask.stop) or None, "seed": ask.seed}
+    settings["reasoning_effort"] = ask.effort
+    options.update({name: value for name, value in settings.items() if value is not None})
     if ask.budget is not None:
         options["extra_body"] = {"reasoning": {"max_tokens": ask.budget}}  # OpenRouter's word for it
     return options

@@ -45,11 +45,23 @@ class OpenAIResponses:
         if not ask.stream:
             whole = await self.client.responses.create(input=given, **_options(ask))
             return _said(whole, given)
-        pieces = 0
+        pieces, cut = 0, None
         async with self.client.responses.stream(input=given, **_options(ask)) as stream:
             async for event in stream:
                 pieces += event.type in _DELTAS
+                if event.type == "response.incomplete":
+                    cut = event.response  # for its reader this is no end
+            if cut is not None:
+                return _said(cut, given, pieces)
             return _said(await stream.get_final_response(), given, pieces)
+
+    async def parse(self, model: str, kind: type[Any], *, stream: bool) -> Any:
+        """An object of this type, by the SDK's own reader."""
+        asked: Any = {"model": model, "input": "Hi", "text_format": kind}
+        if not stream:
+            return (await self.client.responses.parse(**asked)).output_parsed
+        async with self.client.responses.stream(**asked) as events:
+            return (await events.get_final_response()).output_parsed
 
     @asynccontextmanager
     async def begun(self, ask: Ask) -> AsyncGenerator[Any]:
@@ -78,6 +90,10 @@ def _options(ask: Ask) -> dict[str, Any]:
         "store": False,
         "include": ["reasoning.encrypted_content"],
     }
+    if ask.system is not None:
+        options["instructions"] = ask.system
+    if ask.temperature is not None:
+        options["temperature"] = ask.temperature
     if ask.tools:
         options["tools"] = [
             {
@@ -124,9 +140,10 @@ def spent_of(usage: Any) -> Spent | None:
     """What the usage of a response tells."""
     if usage is None:
         return None
+    given, made = usage.input_tokens_details, usage.output_tokens_details
     return Spent(
         usage.input_tokens,
         usage.output_tokens,
-        usage.input_tokens_details.cached_tokens,
-        usage.output_tokens_details.reasoning_tokens,
+        given.cached_tokens if given else None,
+        made.reasoning_tokens if made else None,
     )

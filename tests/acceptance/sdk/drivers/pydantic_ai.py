@@ -111,7 +111,9 @@ class PydanticAI:
         if ask.schema is not None:
             parameters.output_mode = "native"
             parameters.output_object = OutputObjectDefinition(json_schema=ask.schema, name="city", strict=True)
-        settings: Any = {"max_tokens": ask.max_tokens, **self.thinking(ask)}
+        wanted = {"temperature": ask.temperature, "stop_sequences": list(ask.stop) or None, "seed": ask.seed}
+        settings: Any = {name: value for name, value in wanted.items() if value is not None}
+        settings |= {"max_tokens": ask.max_tokens, **self.thinking(ask)}
         return {"model_settings": settings, "model_request_parameters": parameters}
 
 
@@ -217,7 +219,7 @@ def _messages(ask: Ask) -> list[ModelMessage]:
         content = [ask.text, ImageUrl(ask.picture.url)]
     elif ask.picture is not None:
         content = [ask.text, BinaryContent(ask.picture.data, media_type=ask.picture.media_type)]
-    return [ModelRequest(parts=[UserPromptPart(content)])]
+    return [ModelRequest(parts=[UserPromptPart(content)], instructions=ask.system)]
 
 
 def _brings(event: Any) -> bool:

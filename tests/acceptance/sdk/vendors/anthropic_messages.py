@@ -82,6 +82,8 @@ class AnthropicMessages:
             effort=output.get("effort"),
             budget=(body.get("thinking") or {}).get("budget_tokens"),
             thoughts=tuple(block["thinking"] for block in thoughts if block.get("thinking")),
+            temperature=body.get("temperature"),
+            stop=tuple(body.get("stop_sequences") or ()),
             proofs=tuple(block.get("signature") or block["data"] for block in thoughts),
         )
 

@@ -80,6 +80,9 @@ class Gemini:
             effort=level.lower() if level else None,
             budget=thinking.get("thinkingBudget"),
             thoughts=tuple(part["text"] for _, part in parts if part.get("thought") and part.get("text")),
+            temperature=config.get("temperature"),
+            stop=tuple(_field(config, "stopSequences") or ()),
+            seed=config.get("seed"),
             proofs=tuple(
                 proof for _, part in parts if (proof := _base64(part.get("thoughtSignature", ""))) not in _NONE
             ),

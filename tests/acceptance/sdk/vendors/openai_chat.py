@@ -117,6 +117,9 @@ class OpenAIChat:
             effort=body.get("reasoning_effort") or reasoning.get("effort"),
             budget=reasoning.get("max_tokens"),
             thoughts=tuple(m["reasoning"] for m in messages if m.get("reasoning")),
+            temperature=body.get("temperature"),
+            stop=tuple(body.get("stop") or ()),
+            seed=body.get("seed"),
             proofs=tuple(detail["signature"] for detail in details if detail.get("signature")),
         )
 

@@ -100,6 +100,7 @@ class OpenAIResponses:
             ),
             effort=reasoning.get("effort"),
             thoughts=tuple(part["text"] for item in thoughts for part in item["summary"]),
+            temperature=body.get("temperature"),
             proofs=tuple(item["encrypted_content"] for item in thoughts if item.get("encrypted_content")),
         )
 

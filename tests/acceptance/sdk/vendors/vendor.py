@@ -42,6 +42,9 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     budget: int | None = None
     thoughts: tuple[str, ...] = ()
     proofs: tuple[str, ...] = ()
+    temperature: float | None = None
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
 
 
 class Dialect(Protocol):
