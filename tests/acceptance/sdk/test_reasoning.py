@@ -114,6 +114,20 @@ async def test_the_proof_of_a_thought_comes_back_to_its_vendor(client: Driver, v
     assert not about_thoughts(client.tap.dropped)
 
 
+@both_ways
+@pytest.mark.parametrize("vendor", GIVES_PROOFS, indirect=True)
+@pytest.mark.parametrize("client", sorted(FORGETFUL), indirect=True)
+async def test_a_client_that_forgets_the_proof_gets_its_answer_all_the_same(
+    client: Driver, vendor: Vendor, stream: bool
+) -> None:
+    vendor.play(THINKS, DONE)
+    ask = Ask(model=vendor.model, tools=TOOLS, effort="low", stream=stream)
+    first = await client.ask(ask)
+    assert (await client.ask(after(ask, first))).text == "It rains."
+    assert not vendor.told.proofs
+    assert [call.what for call in vendor.told.calls] == [call.what for call in CALLS]
+
+
 @pytest.mark.parametrize(
     ("vendor", "other"), [pair for pair in permutations(DIALECTS, 2) if pair not in SAME], indirect=["vendor"]
 )

@@ -9,7 +9,7 @@ import pytest
 
 from acceptance.sdk.clients import every_client
 from acceptance.sdk.stage import both_ways, every_vendor
-from acceptance.sdk.talk import CALLS, CITY, RESULTS, TOOLS, Ask
+from acceptance.sdk.talk import CALLS, CITY, RESULTS, TOOLS, Ask, Called
 from acceptance.sdk.vendors.vendor import Answer
 
 if TYPE_CHECKING:
@@ -47,6 +47,20 @@ async def test_results_reach_the_vendor_beside_their_calls(client: Driver, vendo
     assert [call_id for call_id, _ in told.results] == [call.id for call in told.calls]
     assert tuple(plain(result) for _, result in told.results) == RESULTS
     assert told.texts == ("Hi",)
+
+
+@both_ways
+@pytest.mark.parametrize("vendor", ["gemini"], indirect=True)
+@every_client
+async def test_calls_without_ids_get_their_own_results(client: Driver, vendor: Vendor, stream: bool) -> None:
+    calls = tuple(Called("get_weather", {"city": city, "unit": "c"}) for city in ("Paris", "Oslo"))
+    vendor.play(Answer(calls=calls, finish="tools"), Answer(text=("It rains.",)))
+    first = await client.ask(Ask(model=vendor.model, tools=TOOLS, stream=stream))
+    await client.ask(Ask(model=vendor.model, tools=TOOLS, stream=stream, after=first, results=RESULTS))
+    told = vendor.told
+    assert [call.what for call in told.calls] == [call.what for call in calls]
+    assert [call_id for call_id, _ in told.results] == [call.id for call in told.calls]
+    assert tuple(plain(result) for _, result in told.results) == RESULTS
 
 
 def plain(result: str) -> str:

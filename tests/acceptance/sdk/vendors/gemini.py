@@ -123,7 +123,9 @@ def _parts(answer: Answer, thoughts: tuple[str, ...], text: tuple[str, ...]) -> 
     parts: list[Part] = [{"text": piece, "thought": True} for piece in thoughts]
     parts += [{"text": piece} for piece in text]
     first_call = len(parts)
-    parts += [{"functionCall": {"id": c.id, "name": c.name, "args": c.arguments}} for c in answer.calls]
+    for call in answer.calls:
+        given = {"id": call.id} if call.id else {}  # models before the third generation give none
+        parts.append({"functionCall": {**given, "name": call.name, "args": call.arguments}})
     if answer.proof is not None:
         parts[first_call if answer.calls else -1]["thoughtSignature"] = answer.proof
     return parts

@@ -132,7 +132,7 @@ def _ended(answer: Answer, items: list[Event]) -> Event:
     is_cut = answer.finish == "length"
     usage = {
         "input_tokens": spent.input,
-        "input_tokens_details": {"cached_tokens": spent.cached or 0},
+        "input_tokens_details": {"cached_tokens": spent.cached or 0, "cache_write_tokens": 0},
         "output_tokens": spent.output,
         "output_tokens_details": {"reasoning_tokens": spent.reasoning or 0},
         "total_tokens": spent.input + spent.output,
