@@ -173,6 +173,42 @@ def test_thoughts_that_another_provider_proved_or_nobody_did_are_taken_out_of_a_
     assert dropped == ("reasoning",)
 
 
+FOREIGN = {"type": "thinking", "thinking": "x", "signature": wrap(Opaque("gemini", b"1"))}
+OWN = {"type": "thinking", "thinking": "own", "signature": "EqQB"}
+CALL = {"type": "tool_use", "id": "t", "name": "f", "input": {}}
+RESULT = {"type": "tool_result", "tool_use_id": "t", "content": "18"}
+BUDGET = {"type": "enabled", "budget_tokens": 2048}
+
+
+@pytest.mark.parametrize(
+    ("thinking", "turns", "is_kept"),
+    [
+        (BUDGET, [("assistant", [FOREIGN, CALL]), ("user", [RESULT])], False),
+        (
+            BUDGET,
+            [("assistant", [FOREIGN, CALL]), ("user", [RESULT]), ("assistant", [CALL]), ("user", [RESULT])],
+            False,
+        ),
+        (BUDGET, [("assistant", [OWN, FOREIGN, CALL]), ("user", [RESULT])], True),
+        (
+            BUDGET,
+            [("assistant", [OWN, CALL]), ("user", [RESULT]), ("assistant", [FOREIGN, CALL]), ("user", [RESULT])],
+            True,
+        ),
+        (BUDGET, [("assistant", [OWN]), ("user", "And?"), ("assistant", [FOREIGN, CALL]), ("user", [RESULT])], False),
+        (BUDGET, [("assistant", [FOREIGN, CALL]), ("user", [RESULT]), ("assistant", "So"), ("user", "And?")], True),
+        ({"type": "adaptive"}, [("assistant", [FOREIGN, CALL]), ("user", [RESULT])], True),
+    ],
+)
+def test_a_tools_result_whose_thought_is_gone_is_answered_without_a_budget_for_thinking(
+    thinking: dict[str, Any], turns: list[tuple[str, Any]], is_kept: bool
+) -> None:
+    messages = [{"role": role, "content": content} for role, content in [("user", "Hi"), *turns]]
+    spliced, dropped = splice(body(messages=messages, thinking=thinking))
+    assert msgspec.json.decode(spliced).get("thinking") == (thinking if is_kept else None)
+    assert dropped == (("reasoning",) if is_kept else ("reasoning", "thinking"))
+
+
 @pytest.mark.parametrize("sent", [b'{"messages":' + b"[" * 100_000, body(model="a")[:-1] + b',"model":"b"}'])
 def test_nesting_without_end_and_keys_that_come_twice_are_refused(sent: bytes) -> None:
     with pytest.raises(Problem):

@@ -129,13 +129,10 @@ class AnthropicMessages:
         changes: dict[str, bytes | None] = {"model": msgspec.json.encode(target.model.id), **dict.fromkeys(PLANNED)}
         if envelope.operation is Operation.GENERATE and envelope.max_tokens is None:
             changes["max_tokens"] = msgspec.json.encode(target.model.max_output_tokens or DEFAULT_MAX_TOKENS)
-        messages = without_foreign_thoughts(body, envelope.keys)
-        if messages is not None:
-            changes["messages"] = messages
-        dropped = () if messages is None else ("reasoning",)
+        thoughts, dropped = without_foreign_thoughts(body, envelope.keys)
         return _request(
             target,
-            join(envelope.keys, changes),
+            join(envelope.keys, {**changes, **thoughts}),
             dropped,
             is_stream=envelope.stream,
             operation=envelope.operation,
