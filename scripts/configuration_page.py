@@ -12,7 +12,9 @@ from pathlib import Path
 import msgspec
 
 from trunkline.core.catalog import Model, Quirks, Timeouts
+from trunkline.core.resilience import BreakerLimits, HealthLimits, RetryLimits
 from trunkline.settings.reading import presets
+from trunkline.settings.routes import LegRow, RouteRow
 from trunkline.settings.values import ProviderRow, Server
 from trunkline.settings.variables import VARIABLES
 
@@ -82,17 +84,24 @@ default_model = "openrouter/anthropic/claude-sonnet-4"   # for requests to /api/
 [aliases]
 fast = "groq/openai/gpt-oss-120b"
 
+[models.quick]                  # a route: several targets under one name
+targets = ["groq/openai/gpt-oss-120b", { target = "openrouter/openai/gpt-oss-120b", weight = 2 }]
+policy = ["sticky", "cheapest"]
+
+[retries]
+attempts = 2                    # after the first, for one request
+
 [providers.groq.timeouts]       # change a row that ships with Trunkline
 first_token_s = 20
 
 [providers.workshop]            # or add one
 dialect = "openai_chat"
 base_url = "http://10.0.0.5:8000/v1"
-api_key = "env:WORKSHOP_KEY"
+credentials = ["env:WORKSHOP_KEY", "env:WORKSHOP_KEY_2"]   # or api_key = "env:WORKSHOP_KEY"
 models = [{ id = "qwen3-8b", context_tokens = 32768, max_output_tokens = 8192 }]
 ```
 
-Which provider a model's name means; the first hit wins: an alias; `provider/model` when that provider is on; a slug
+Which provider a model's name means; the first hit wins: a route; an alias; `provider/model` when that provider is on; a slug
 that an aggregator serves (`openai/gpt-4o` through OpenRouter); a bare name that a provider's row lists.
 """
 
@@ -101,6 +110,13 @@ MODELS = """
 `offers` are what a model takes and gives besides text: images, files, audio, tools, schema, embeddings; nothing else is
 asked of it. `thinking` is how it is asked to think: `effort` (by a word), `budget` (by a limit in tokens) or `never`. A
 family is what is known of all models whose names begin with its `id`.
+"""
+
+ROUTES = """
+`policy` is one or several of priority, weighted, fastest, cheapest, least_busy, sticky, auto: each decides among those
+that the one before holds for equal. `hedge` asks a second target, too, while the first is slow, for one request in
+twenty. `resume` lets a text that breaks off go on at another target: `true` at those that are known to go on from a
+text that has begun, `"instruct"` at any, in words. `timeouts` are as above, for this route.
 """
 
 INTERNAL = frozenset(
@@ -162,6 +178,12 @@ def page() -> str:
         + table("`quirks` of a provider", Quirks)
         + table("`models` and `families` of a provider", Model)
         + MODELS
+        + table("[models.NAME], a route", RouteRow)
+        + table("a target of a route", LegRow)
+        + ROUTES
+        + table("[retries]", RetryLimits)
+        + table("[breaker], for each target: seconds", BreakerLimits)
+        + table("[health], for each target: seconds", HealthLimits)
     )
 
 

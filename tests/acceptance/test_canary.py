@@ -52,6 +52,15 @@ if TYPE_CHECKING:
     from trunkline.upstream.scripted import ScriptedUpstream
 
 CONFIGURATION: Final = """
+[retries]
+attempts = 0
+[health]
+refused_s = 0
+cool_s = 0
+longest_cool_s = 0
+[breaker]
+consecutive = 1000000
+least = 1000000
 [timeouts]
 connect_s = 1
 first_token_s = 0.5

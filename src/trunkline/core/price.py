@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from trunkline.core.reply import Usage
 
 MILLION: Final = 1_000_000
+NANO: Final = 1_000_000_000
+MAX_DOLLARS: Final = 1_000_000
+"""For a million tokens. What is above it is a mistake, not a price."""
 
 
 class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from trunkline.core.call import Preferences
+from trunkline.core.price import MAX_DOLLARS, NANO
 from trunkline.dialects.json_fields import JsonFields
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ PRESET: Final = "@preset/"
 """How a model's name calls a prompt that OpenRouter stores."""
 
 SORTS: Final = ("price", "throughput", "latency")
-MAX_PRICE: Final = 1_000_000
-NANO: Final = 1_000_000_000
 
 _LISTS: Final = ("order", "only", "ignore")
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -98,8 +97,8 @@ def _nano(prices: JsonFields, name: str) -> int | None:
         raise prices.wrong(name, "must be a number") from None
     if dollars is None:
         return None
-    if not dollars.is_finite() or not 0 <= dollars <= MAX_PRICE:
-        raise prices.wrong(name, f"must be from 0 to {MAX_PRICE:,} dollars for a million tokens")
+    if not dollars.is_finite() or not 0 <= dollars <= MAX_DOLLARS:
+        raise prices.wrong(name, f"must be from 0 to {MAX_DOLLARS:,} dollars for a million tokens")
     return int(dollars * NANO)
 
 

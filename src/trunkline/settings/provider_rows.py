@@ -82,6 +82,7 @@ class RowReader:
         made = msgspec.structs.replace(
             plain,
             credential=key,
+            spares=self._spares(row, where, key_name),
             key_header=row.key_header,
             headers=tuple(
                 (header, value.replace("{frontend_url}", self._frontend_url))
@@ -102,10 +103,24 @@ class RowReader:
         if mistake not in self._mistakes:
             self._mistakes.append(mistake)
 
+    def _spares(self, row: ProviderRow, where: str, first: str | None) -> tuple[Secret, ...]:
+        """The keys after the first, where the file names several: each must be there."""
+        if row.credentials is None or not _is_reference(row):
+            return ()
+        if row.api_key is not None:
+            self._mistake(f"{where} has both api_key and credentials: give one of them.")
+        others = [name for name in row.key_variables if name != first]
+        values = {name: self._value(name) for name in others}
+        for name, value in values.items():
+            if value is None:
+                self._mistake(f"{where}.credentials: set {name}, or leave it out.")
+        return tuple(Secret(value) for value in values.values() if value is not None)
+
     def _key(self, row: ProviderRow, where: str) -> tuple[str | None, Secret | None]:
         """The first of its variables that is set, and the key in it."""
         if not _is_reference(row):
-            self._mistake(f"{where}.api_key must be env:NAME: secrets do not belong into the file.")
+            what = "api_key" if row.credentials is None else "credentials"
+            self._mistake(f"{where}.{what} must be env:NAME: secrets do not belong into the file.")
             return None, None
         for variable in row.key_variables:
             value = self._value(variable)
@@ -205,7 +220,7 @@ class RowReader:
 
 
 def _is_reference(row: ProviderRow) -> bool:
-    return row.api_key is None or row.api_key.startswith(ENV)
+    return all(one.startswith(ENV) for one in row.references)
 
 
 def _either(names: tuple[str, ...] | list[str]) -> str:

@@ -6,14 +6,16 @@ import math
 import tomllib
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from dotenv import dotenv_values
 
 from trunkline.core.caller import Secret
-from trunkline.core.catalog import Timeouts
+from trunkline.core.catalog import Catalog, Timeouts
+from trunkline.core.resilience import BreakerLimits, HealthLimits, RetryLimits
 from trunkline.settings.provider_rows import RowReader
+from trunkline.settings.routes import RouteRow, check_targets, read_route
 from trunkline.settings.values import ProviderRow, Server, Settings
 from trunkline.settings.variables import ADMIN_SECRET, MIN_SECRET, PLACEHOLDERS, VARIABLES
 
@@ -51,6 +53,13 @@ def load(
     return _Reading(environment, directory, flags or {}, config).settings()
 
 
+_RESILIENCE: Final[dict[str, type[msgspec.Struct]]] = {
+    "retries": RetryLimits,
+    "breaker": BreakerLimits,
+    "health": HealthLimits,
+}
+
+
 class _Reading:
     """One reading of all sources: collects mistakes and warnings on the way."""
 
@@ -65,7 +74,7 @@ class _Reading:
         self._file = self._read_file(config)
 
     def settings(self) -> Settings:
-        known = {"default_model", "server", "timeouts", "providers", "aliases"}
+        known = {"default_model", "server", "timeouts", "providers", "models", "aliases", *_RESILIENCE}
         self._unknown(self._file, known, "")
         server = self._parsed(self._table("server", Server))
         timeouts = self._table("timeouts", Timeouts)
@@ -90,18 +99,32 @@ class _Reading:
         frontend = server.get("frontend_urls", Server().frontend_urls)
         base = Timeouts(**timeouts)
         providers = self._providers(frontend[0] if frontend else "", base)
+        resilience = {name: struct(**self._table(name, struct)) for name, struct in _RESILIENCE.items()}
+        routes = self._routes(Catalog(providers=providers, aliases=tuple(aliases.items())))
         made = self._server(server)
         if self.mistakes:
             raise SettingsError(self.mistakes)
         return Settings(
             server=made,
             timeouts=base,
+            **resilience,
             providers=providers,
+            routes=routes,
             aliases=tuple(aliases.items()),
             default_model=default_model or self._chosen_model,
             warnings=tuple(self.warnings),
             **rest,
         )
+
+    def _routes(self, catalog: Catalog) -> dict[str, RouteRow]:
+        written = self._mapping(self._file.get("models", {}), "models")
+        routes: dict[str, RouteRow] = {}
+        for name, table in written.items():
+            row = read_route(name, self._mapping(table, f"models.{name}"), self.mistakes.append)
+            if row is not None:
+                routes[name] = row
+        check_targets(routes, catalog, self.mistakes.append)
+        return routes
 
     def _merge(self, environment: Mapping[str, str], flags: Mapping[str, str]) -> dict[str, str]:
         path = self._directory / ".env"

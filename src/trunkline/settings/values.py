@@ -10,6 +10,7 @@ import msgspec
 from trunkline.core.caller import Secret
 from trunkline.core.catalog import LOOPBACK_NAMES, Auth, Catalog, Model, Origin, Provider, Quirks, Timeouts
 from trunkline.core.resilience import BreakerLimits, HealthLimits, RetryLimits
+from trunkline.settings.routes import RouteRow, compile_routes
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -68,6 +69,7 @@ class ProviderRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     needs_key: bool | None = None
     switch: tuple[str, ...] | None = None
     api_key: str | None = None
+    credentials: tuple[str, ...] | None = None
     default_model: str | None = None
     model_variable: str | None = None
     key_header: str | None = None
@@ -87,7 +89,12 @@ class ProviderRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     @property
     def key_variables(self) -> tuple[str, ...]:
         """Where its key may be, in the order in which they count."""
-        return (self.keys or ()) if self.api_key is None else (self.api_key.removeprefix("env:"),)
+        return tuple(one.removeprefix(ENV) for one in self.references) or self.keys or ()
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """Where the file says that its key is, or its keys are."""
+        return self.credentials or (() if self.api_key is None else (self.api_key,))
 
     @property
     def wants_key(self) -> bool:
@@ -129,6 +136,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     breaker: BreakerLimits = BreakerLimits()
     health: HealthLimits = HealthLimits()
     providers: tuple[Provider, ...] = ()
+    routes: dict[str, RouteRow] = {}
     aliases: tuple[tuple[str, str], ...] = ()
     default_model: str | None = None
     chat_database_url: Secret | None = None
@@ -163,7 +171,8 @@ def with_local(settings: Settings, provider: Provider, *, as_default: bool) -> S
 
 def compile_catalog(settings: Settings) -> Catalog:
     """The catalogue that these settings describe."""
-    return Catalog(providers=settings.providers, aliases=settings.aliases, default_model=settings.default_model)
+    plain = Catalog(providers=settings.providers, aliases=settings.aliases, default_model=settings.default_model)
+    return msgspec.structs.replace(plain, routes=compile_routes(settings.routes, plain))
 
 
 def to_bytes(settings: Settings) -> bytes:
