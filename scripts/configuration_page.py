@@ -101,8 +101,8 @@ credentials = ["env:WORKSHOP_KEY", "env:WORKSHOP_KEY_2"]   # or api_key = "env:W
 models = [{ id = "qwen3-8b", context_tokens = 32768, max_output_tokens = 8192 }]
 ```
 
-Which provider a model's name means; the first hit wins: a route; an alias; `provider/model` when that provider is on; a slug
-that an aggregator serves (`openai/gpt-4o` through OpenRouter); a bare name that a provider's row lists.
+Which provider a model's name means; the first hit wins: a route; an alias; `provider/model` when that provider is on;
+a slug that an aggregator serves (`openai/gpt-4o` through OpenRouter); a bare name that a provider's row lists.
 """
 
 
@@ -128,7 +128,7 @@ INTERNAL = frozenset(
 def default_of(struct: type[msgspec.Struct], name: str) -> str:
     """A field's default as TOML would write it."""
     value = next(field.default for field in msgspec.structs.fields(struct) if field.name == name)
-    if value is None or value is msgspec.NODEFAULT or value in ("", ()):
+    if value is None or value is msgspec.NODEFAULT or value in ("", (), frozenset()):
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
