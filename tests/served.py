@@ -15,7 +15,7 @@ from trunkline.supervisor.sockets import listen
 from trunkline.supervisor.worker import EmbeddedServer, server_config
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import AsyncGenerator, Callable, Mapping
     from pathlib import Path
 
     from trunkline.access.keys import Keys
@@ -45,11 +45,15 @@ class Router:
 
 @asynccontextmanager
 async def serving(
-    settings: Settings, *, keys: Keys | None = None, retries: RetryLimits | None = None
+    settings: Settings,
+    *,
+    keys: Keys | None = None,
+    retries: RetryLimits | None = None,
+    reread: Callable[[], Settings] | None = None,
 ) -> AsyncGenerator[Router]:
     """Serve the router as a worker does, without its parent; without retries, unless a test is about them."""
     settings = msgspec.structs.replace(settings, retries=retries or RetryLimits(attempts=0))
-    app = Application(settings, keys=keys)
+    app = Application(settings, keys=keys, reread=reread)
     await app.start()
     listening = await listen("127.0.0.1", 0)
     server = EmbeddedServer(server_config(app))

@@ -6,6 +6,7 @@ import asyncio
 import random
 import sys
 import time
+from base64 import b64decode
 from functools import partial
 from importlib import resources
 from pathlib import Path
@@ -15,45 +16,53 @@ import msgspec
 
 from trunkline.access.keys import Keys
 from trunkline.core.call import Operation
-from trunkline.core.problem import Problem
+from trunkline.core.problem import Kind, Problem
+from trunkline.core.record import Record
 from trunkline.dialects.anthropic_messages.sides import AnthropicMessages, AnthropicMessagesIngress
 from trunkline.dialects.gemini.sides import Gemini, GeminiIngress
 from trunkline.dialects.openai_chat.egress import OpenAIChat
 from trunkline.dialects.openai_chat.ingress import OpenAIChatIngress
 from trunkline.dialects.openai_responses.sides import OpenAIResponses
 from trunkline.dialects.simple import Simple
+from trunkline.edge.admin import Admin, Reloaded
 from trunkline.edge.api import Api
 from trunkline.edge.body import Bodies, BodyLimits
+from trunkline.edge.explain import Explain
 from trunkline.edge.inference import SHUTTING_DOWN, Inference, Running, StreamTimes
 from trunkline.edge.middleware import Front, Neighbours, asgi_handler
 from trunkline.edge.models import Models
 from trunkline.edge.ops import Ops
 from trunkline.edge.page import page_app
 from trunkline.edge.problem_response import problem_json
-from trunkline.edge.routes import dialect_routes, public, seed_routes
+from trunkline.edge.requests import Requests
+from trunkline.edge.routes import MODEL_BASES, V1, admin_routes, dialect_routes, public, seed_routes
 from trunkline.gateway.attempt import Attempter
 from trunkline.gateway.failover import Failover
 from trunkline.gateway.gateway import Gateway
 from trunkline.routing.health import Health, Standing
 from trunkline.routing.plan import Rules, plan
+from trunkline.settings.reading import SettingsError
 from trunkline.settings.values import compile_catalog, from_bytes
-from trunkline.telemetry import LogSink, Meter, Snapshot, configure_logging, render
+from trunkline.settings.waiting import Waiting, waiting_of, with_catalogue_of
+from trunkline.telemetry import LogSink, Meter, Recent, Snapshot, configure_logging, render
 from trunkline.upstream.auth import authenticators
 from trunkline.upstream.client import Client
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping
 
     from trunkline.core.catalog import Catalog, Target
     from trunkline.core.record import Sink
     from trunkline.dialects.dialect import Ingress
     from trunkline.edge.middleware import Route
     from trunkline.edge.request import Receive, Scope, Send
+    from trunkline.routing.explanation import Explanation
+    from trunkline.routing.plan import Plan, Wanted
     from trunkline.settings.values import Server, Settings
     from trunkline.store.db import Database
     from trunkline.store.history import History
 
-    AskAll = Callable[[str], Awaitable[Sequence[dict[str, Any]]]]
+    Ask = Callable[[str, Mapping[str, Any]], Awaitable[Any]]
 
 SWITCH_S: Final = 0.001
 """How often threads take turns: what a large body costs in another thread delays the event loop by no more than this
@@ -65,48 +74,54 @@ STOP_S: Final = 5.0
 COUNTERS: Final = {egress.name: egress for egress in (AnthropicMessages(), Gemini())}
 EGRESSES: Final = {**{egress.name: egress for egress in (OpenAIChat(), OpenAIResponses())}, **COUNTERS}
 
+INGRESSES: Final[Mapping[str, Ingress]] = {
+    "/chat/completions": OpenAIChatIngress(),
+    "/responses": OpenAIResponses(),
+    "/messages": AnthropicMessagesIngress(),
+    "/messages/count_tokens": AnthropicMessagesIngress(Operation.COUNT),
+}
+"""By their paths below a base."""
+
 MAX_SESSION_BODY: Final = 1024 * 1024
 
 
 class Application:
     """One process's router. Owns every object of it, and whether it is draining.
 
-    `start` before the first request; to end: `begin_drain`, wait for `drained`, `cut` what is left, `stop`.
+    `start` before the first request; to end: `begin_drain`, wait for `drained`, `cut` what is left, `stop`. `reread`
+    gives the settings as they are now, for a process that has no parent to ask; it raises SettingsError.
     """
 
-    def __init__(self, settings: Settings, *, keys: Keys | None = None) -> None:
+    def __init__(
+        self, settings: Settings, *, keys: Keys | None = None, reread: Callable[[], Settings] | None = None
+    ) -> None:
         server = settings.server
+        self._settings = settings
+        self._catalog = compile_catalog(settings)
+        self._reread = reread
         self._is_draining = False
         self._active = 0
         self._idle = asyncio.Event()
-        self._ask_all: AskAll | None = None
+        self._ask: Ask | None = None
         self._client = Client(authenticators=authenticators(settings.providers))
         self._meter = Meter()
+        self._recent = Recent()
         self._running = Running()
         self._database, self._history = _remembering(settings)
         keys = keys or Keys(server.admin_secret, is_open=server.open, clock=time.time)
         log = LogSink()
-        sinks: tuple[Sink, ...] = (self._meter, log)
+        sinks: tuple[Sink, ...] = (self._meter, log, self._recent)
         chance = random.random
         health = Health(settings.health, settings.breaker, chance=chance)
 
-        def standing(target: Target) -> Standing:
-            return health.standing(target, time.monotonic())
-
-        rules = Rules(
-            offers={name: egress.offers for name, egress in EGRESSES.items()},
-            standing=standing,
-            chance=chance,
-            panic_share=settings.breaker.panic_share,
-        )
+        planner = _planner(settings, health)
         attempter = Attempter(self._client, EGRESSES, counters=COUNTERS, max_event_bytes=server.max_event_bytes)
         gateway = Gateway(
-            planner=partial(plan, rules=rules),
+            planner=planner,
             failover=Failover(attempter, health, settings.retries, chance=chance),
             history=self._history,
             sinks=sinks,
         )
-        catalog = compile_catalog(settings)
         bodies = Bodies(
             BodyLimits(
                 max_bytes=server.max_body_bytes, budget_bytes=server.body_budget_bytes, stall_s=server.body_read_s
@@ -114,7 +129,7 @@ class Application:
         )
         self._inference = Inference(
             gateway,
-            lambda: catalog,
+            self._current,
             bodies,
             self._running,
             StreamTimes(early_headers_s=server.early_headers_s, keep_alive_s=server.keep_alive_s),
@@ -128,8 +143,10 @@ class Application:
             keys=keys,
             bodies=bodies,
         )
+        self._explain = _explain(planner, self._current)
+        self._admin = Admin(self._explain, self._reloaded, bodies)
         self._front = Front(
-            routes=self._routes(lambda: catalog, server),
+            routes=self._routes(server),
             neighbours=_neighbours(server),
             keys=keys,
             responses=(self._meter, log),
@@ -157,9 +174,37 @@ class Application:
             if not self._active:
                 self._idle.set()
 
-    def attach(self, ask_all: AskAll) -> None:
-        """Give the way to ask every worker for something: this process is one of several."""
-        self._ask_all = ask_all
+    def attach(self, ask: Ask) -> None:
+        """Give the way to ask the whole router for something: this process is one of several."""
+        self._ask = ask
+
+    async def answer(self, op: str, args: Mapping[str, Any]) -> Any:
+        """What is asked of this process alone, by way of its parent: JSON-able. Raises Problem."""
+        match op:
+            case "record":
+                record = self._recent.find(args["id"], args["user"])
+                return None if record is None else msgspec.to_builtins(record)
+            case "explain":
+                return msgspec.to_builtins(self._explain.explain(args["route"], args["body"].encode()))
+            case "reload":
+                return msgspec.to_builtins(self.take(from_bytes(b64decode(args["settings"]))))
+            case _:
+                raise Problem(Kind.INTERNAL, f"A worker does not know {op[:100]}.")
+
+    def take(self, settings: Settings, *, is_replaceable: bool = True) -> Waiting:
+        """Swap the catalogue for that of these settings, unless a new worker can come and would take more of them.
+
+        Requests that are under way keep theirs; connections and what is known of the targets stay.
+        """
+        waiting = waiting_of(self._settings, settings)
+        if is_replaceable and waiting.new_worker:
+            return waiting
+        catalog = compile_catalog(settings)
+        kept = {provider.name for provider in self._settings.providers if provider in settings.providers}
+        self._client.renew(authenticators(one for one in settings.providers if one.name not in kept))
+        self._catalog = catalog
+        self._settings = with_catalogue_of(self._settings, settings)
+        return waiting
 
     async def start(self) -> None:
         """Open what needs opening. Raises Problem UNAVAILABLE for a database that is not migrated."""
@@ -204,24 +249,45 @@ class Application:
         return msgspec.to_builtins(self._meter.snapshot(gauges, counters))
 
     async def _metrics(self) -> bytes:
-        answers = await self._ask_all("metrics") if self._ask_all else [self.snapshot()]
+        answers = await self._ask("metrics", {}) if self._ask else [self.snapshot()]
         snapshots = [msgspec.convert(answer, Snapshot) for answer in answers]
         # Not here: a thousand series take 0.2 s, in which no stream would move.
         return await asyncio.to_thread(render, snapshots)
 
-    def _routes(self, catalog: Callable[[], Catalog], server: Server) -> dict[str, Route]:
+    def _current(self) -> Catalog:
+        return self._catalog
+
+    async def _find(self, request_id: str, user: str | None) -> Record | None:
+        """The Record of a recent request, whichever worker answered it."""
+        record = self._recent.find(request_id, user)
+        if record is not None or self._ask is None:
+            return record
+        answers = await self._ask("record", {"id": request_id, "user": user})
+        return next((msgspec.convert(answer, Record) for answer in answers if answer is not None), None)
+
+    async def _reloaded(self) -> Reloaded:
+        """Take over the configuration as it is now: in every worker, or in the one process that there is."""
+        if self._ask is not None:
+            return msgspec.convert(await self._ask("reload", {}), Reloaded)
+        if self._reread is None:
+            raise Problem(
+                Kind.UNAVAILABLE, "This process was given its settings, and knows no place to read them anew."
+            )
+        try:
+            waiting = self.take(await asyncio.to_thread(self._reread), is_replaceable=False)
+        except SettingsError as error:
+            return Reloaded(mistakes=tuple(error.mistakes))
+        return Reloaded(needs_restart=(*waiting.new_worker, *waiting.restart))
+
+    def _routes(self, server: Server) -> dict[str, Route]:
         api = Api(self._history, max_body_bytes=min(server.max_body_bytes, MAX_SESSION_BODY))
         page = page_app(Path(str(resources.files("trunkline.web"))))
-        ingresses: dict[str, Ingress] = {
-            "/chat/completions": OpenAIChatIngress(),
-            "/responses": OpenAIResponses(),
-            "/messages": AnthropicMessagesIngress(),
-            "/messages/count_tokens": AnthropicMessagesIngress(Operation.COUNT),
-        }
+        models, requests = Models(self._current), Requests(self._find)
         return {
             "/": public(asgi_handler(page)),
             **seed_routes(self._inference, Simple(), self._ops, api, page),
-            **dialect_routes(self._inference, Models(catalog), ingresses, GeminiIngress()),
+            **admin_routes(self._admin),
+            **dialect_routes(self._inference, models, requests, INGRESSES, GeminiIngress()),
         }
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
@@ -236,6 +302,31 @@ class Application:
         await receive()
         await self.stop()
         await send({"type": "lifespan.shutdown.complete"})
+
+
+def _planner(settings: Settings, health: Health) -> Callable[[Wanted], Plan]:
+    def standing(target: Target) -> Standing:
+        return health.standing(target, time.monotonic())
+
+    rules = Rules(
+        offers={name: egress.offers for name, egress in EGRESSES.items()},
+        standing=standing,
+        chance=random.random,
+        panic_share=settings.breaker.panic_share,
+    )
+    return partial(plan, rules=rules)
+
+
+def _explain(planner: Callable[[Wanted], Plan], catalog: Callable[[], Catalog]) -> Explain:
+    paths = {"/api/chat": Simple(), **{base + path: one for base in V1 for path, one in INGRESSES.items()}}
+    return Explain(planner, catalog, paths, GeminiIngress(), tuple(f"{base}/models/" for base in MODEL_BASES))
+
+
+def explain_unasked(settings: Settings, route: str, body: bytes) -> Explanation:
+    """The plan of a request by the settings alone: no server is asked, and no target has been seen yet."""
+    catalog = compile_catalog(settings)
+    planner = _planner(settings, Health(settings.health, settings.breaker, chance=random.random))
+    return _explain(planner, lambda: catalog).explain(route, body)
 
 
 def _remembering(settings: Settings) -> tuple[Database, History] | tuple[None, None]:

@@ -43,8 +43,8 @@ KEYS: Final = {
 }
 """Whether the router wants a key, and what the client sends."""
 
-DIALECTS: Final = ("/v1/", "/api/v1/", "/v1beta/")
-"""The paths of the vendors' dialects."""
+DIALECTS: Final = ("/v1/", "/api/v1/", "/v1beta/", "/admin/explain")
+"""The paths whose bodies are of the vendors' dialects."""
 
 PUBLIC: Final = {"/health", "/livez", "/readyz", "/auth/login"}
 
@@ -172,7 +172,8 @@ async def test_every_answer_is_one_that_the_document_tells_of(
     is_closed, key = KEYS[which]
     cases = SCHEMATHESIS_CASES // len(KEYS)
     is_refused = is_closed and key != SECRET
-    async with serving(await _closed_or_open(upstream, tmp_path, is_closed=is_closed)) as router:
+    written = await _closed_or_open(upstream, tmp_path, is_closed=is_closed)
+    async with serving(written, reread=lambda: written) as router:
         examiner = await asyncio.to_thread(_fuzz_all, router.url, key, cases, is_refused=is_refused)
     assert examiner.sent >= cases
     answered = {label for label, status in examiner.seen if status < 300}
@@ -182,7 +183,8 @@ async def test_every_answer_is_one_that_the_document_tells_of(
 
 
 async def test_the_edges_of_every_field_are_as_documented(upstream: ScriptedUpstream, tmp_path: Path) -> None:
-    async with serving(await _closed_or_open(upstream, tmp_path, is_closed=False)) as router:
+    written = await _closed_or_open(upstream, tmp_path, is_closed=False)
+    async with serving(written, reread=lambda: written) as router:
         examiner = await asyncio.to_thread(_cover_all, router.url)
     assert examiner.sent > 200
 

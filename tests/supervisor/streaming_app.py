@@ -5,25 +5,32 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from base64 import b64decode
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 from trunkline.core.problem import Kind, Problem
 
 if TYPE_CHECKING:
-    from trunkline.supervisor.worker import AskAll
+    from collections.abc import Mapping
+
+    from trunkline.supervisor.worker import Ask
 
 
 def build(settings: bytes) -> StreamingApp:
-    """The factory. `settings` is a JSON object: `tag` comes back in answers, `fault` says how not to start."""
+    """The factory. `settings` is a JSON object: `tag` and `note` come back in answers, `fault` says how not to start.
+
+    Another `note` is taken as it runs; all else needs a new worker.
+    """
     return StreamingApp(**json.loads(settings))
 
 
 class StreamingApp:
-    def __init__(self, tag: str = "", fault: str = "") -> None:
+    def __init__(self, tag: str = "", fault: str = "", note: str = "") -> None:
         self._tag = tag
+        self._note = note
         self._fault = fault
-        self._ask_all: AskAll | None = None
+        self._ask: Ask | None = None
         self._requests = 0
         self._running = 0
         self._idle = asyncio.Event()
@@ -31,8 +38,8 @@ class StreamingApp:
         self._is_draining = False
         self._cut = asyncio.Event()
 
-    def attach(self, ask_all: AskAll) -> None:
-        self._ask_all = ask_all
+    def attach(self, ask: Ask) -> None:
+        self._ask = ask
 
     async def start(self) -> None:
         match self._fault:
@@ -57,6 +64,18 @@ class StreamingApp:
     async def stop(self) -> None:
         pass
 
+    async def answer(self, op: str, args: Mapping[str, Any]) -> Any:
+        if op != "reload":
+            raise Problem(Kind.INTERNAL, f"no {op}")
+        settings = json.loads(b64decode(args["settings"]))
+        note = settings.get("note", "")
+        if note == self._note:
+            return {"new_worker": ["tag"], "restart": []}
+        if note == "wrong":
+            raise Problem(Kind.INVALID_REQUEST, "this note cannot be taken")
+        self._note = note
+        return {"new_worker": [], "restart": ["port"]}
+
     def snapshot(self) -> dict[str, Any]:
         return {"counters": {"requests": self._requests}, "gauges": {"pid": os.getpid()}}
 
@@ -78,12 +97,14 @@ class StreamingApp:
                 await respond(send, 503, {"error": "draining"}, [(b"connection", b"close")])
             case "/slow":
                 await self._stream(send, int(query["count"][0]), float(query["every"][0]))
-            case "/metrics" if self._ask_all is not None:
-                await respond(send, 200, await self._ask_all("metrics"))
+            case "/metrics" if self._ask is not None:
+                await respond(send, 200, await self._ask("metrics", {}))
+            case "/reload" if self._ask is not None:
+                await respond(send, 200, await self._ask("reload", {}))
             case "/die":
                 os._exit(3)
             case _:
-                await respond(send, 200, {"pid": os.getpid(), "tag": self._tag})
+                await respond(send, 200, {"pid": os.getpid(), "tag": self._tag, "note": self._note})
 
     async def _stream(self, send: Any, count: int, every_s: float) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})

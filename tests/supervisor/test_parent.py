@@ -192,6 +192,52 @@ async def test_a_reload_that_cannot_start_leaves_the_old_workers_alone(router: R
     assert (await router.get("/who"))["tag"] == "first"
 
 
+async def test_what_workers_can_take_as_they_run_replaces_none_of_them(router: RunningRouter) -> None:
+    await router.start(workers=2)
+    old = await router.worker_pids()
+    stream = await router.open("/slow?count=10&every=0.1")
+    await stream.until(b"data: 0")
+    router.settings_file.write_text('{"tag": "first", "note": "new"}')
+    assert await router.ask("reload") == {"workers": old, "needs_restart": ["port"]}
+    answers = [await router.get("/who") for _ in range(8)]
+    assert {answer["note"] for answer in answers} == {"new"}
+    assert {answer["pid"] for answer in answers} <= set(old)
+    assert "[DONE]" in (await stream.rest())[1]
+
+
+async def test_a_worker_that_dies_later_is_replaced_with_the_settings_of_the_last_reload(router: RunningRouter) -> None:
+    await router.start()
+    old = await router.worker_pids()
+    router.settings_file.write_text('{"tag": "first", "note": "new"}')
+    await router.ask("reload")
+    os.kill(old[0], signal.SIGKILL)
+    await new_workers(router, old, 1)
+    assert (await router.get("/who"))["note"] == "new"
+
+
+async def test_a_worker_can_ask_for_a_reload_and_hears_every_mistake(router: RunningRouter) -> None:
+    await router.start(workers=2)
+    router.settings_file.write_text("bad")
+    assert await router.get("/reload") == {"mistakes": ["PORT must be a number"], "needs_restart": []}
+    router.settings_file.write_text('{"tag": "first", "note": "wrong"}')
+    assert await router.get("/reload") == {"mistakes": ["this note cannot be taken"], "needs_restart": []}
+    assert (await router.get("/who"))["note"] == ""
+    router.settings_file.write_text('{"tag": "first", "note": "new"}')
+    assert await router.get("/reload") == {"mistakes": [], "needs_restart": ["port"]}
+    assert (await router.get("/who"))["note"] == "new"
+
+
+async def test_a_worker_that_asks_for_a_reload_and_is_replaced_by_it_still_hears_the_outcome(
+    router: RunningRouter,
+) -> None:
+    await router.start(workers=2)
+    old = await router.worker_pids()
+    router.settings_file.write_text('{"tag": "second"}')
+    assert await router.get("/reload") == {"mistakes": [], "needs_restart": []}
+    await new_workers(router, old, 2)
+    assert (await router.get("/who"))["tag"] == "second"
+
+
 async def test_a_changed_file_restarts_the_workers_and_is_named(router: RunningRouter, tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()

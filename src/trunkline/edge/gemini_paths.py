@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol
-from urllib.parse import parse_qs, unquote
+from urllib.parse import unquote
 
 from trunkline.core.call import Operation
 from trunkline.core.problem import Kind, invalid
@@ -52,13 +52,15 @@ class ModelPaths:
             await self._models.one(rest, request, caller, answer)
             return
         request.write_problem = self._ingress.write_problem
-        model, _, action = rest.rpartition(":")
-        if action not in ACTIONS or not model:
-            names = ", ".join(ACTIONS)
-            raise invalid(f"The path must be models/{{model}}:{{action}}, with one of {names}.", kind=Kind.NOT_FOUND)
-        operation, stream = ACTIONS[action]
-        query = parse_qs(request.scope.get("query_string", b"").decode("latin-1"))
-        ingress = self._ingress.at(
-            unquote(model), stream=stream, operation=operation, is_sse=query.get("alt", [""])[-1] == "sse"
-        )
-        await self._inference.answer(ingress, request, caller, receive, answer)
+        is_sse = request.query("alt") == "sse"
+        await self._inference.answer(ingress_at(self._ingress, rest, is_sse=is_sse), request, caller, receive, answer)
+
+
+def ingress_at(ingress: PathIngress, rest: str, *, is_sse: bool) -> WholeIngress:
+    """The ingress of one path, by what of it comes after `models/`. Raises Problem NOT_FOUND."""
+    model, _, action = rest.rpartition(":")
+    if action not in ACTIONS or not model:
+        names = ", ".join(ACTIONS)
+        raise invalid(f"The path must be models/{{model}}:{{action}}, with one of {names}.", kind=Kind.NOT_FOUND)
+    operation, stream = ACTIONS[action]
+    return ingress.at(unquote(model), stream=stream, operation=operation, is_sse=is_sse)

@@ -95,7 +95,7 @@ class Inference:
                 route=request.path,
                 ingress=ingress,
                 body=body,
-                envelope=await off_loop(len(body) >= SHALLOW_BYTES, _envelope, ingress, request, body),
+                envelope=await off_loop(len(body) >= SHALLOW_BYTES, envelope_of, ingress, request, body),
                 caller=caller,
                 catalog=self._catalog(),
                 started=request.started,
@@ -160,7 +160,7 @@ class Inference:
             await stream.close()
 
 
-def _envelope(ingress: Ingress, request: Request, body: bytes) -> Envelope:
+def envelope_of(ingress: Ingress, request: Request, body: bytes) -> Envelope:
     """The request's shallow view, with those of its headers that its dialect carries on."""
     envelope = ingress.peek(body)
     if (conversation := read_conversation(request)) is not None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from trunkline import __version__
 from trunkline.core.problem import STATUS, Kind
 from trunkline.dialects import simple
-from trunkline.edge.openapi_dialects import dialect_paths
+from trunkline.edge.openapi_dialects import BASES, dialect_paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -190,6 +190,68 @@ def raw_paths() -> Json:
     }
 
 
+NOTHING: Final[Json] = {"type": "object", "additionalProperties": False, "example": {}}
+
+REASONED: Final[Json] = {
+    "type": "object",
+    "description": "A target; `why` goes on after its name.",
+    "required": ["target", "why"],
+    "properties": {"target": {"type": "string"}, "why": {"type": "string"}},
+}
+
+
+def admin_paths() -> Json:
+    """The administrator's routes, and the receipts of recent requests."""
+    string: Json = {"type": "string"}
+    listed: Json = {"type": "array", "items": REASONED}
+    names: Json = {"type": "array", "items": string}
+    plan = _json("The plan.", route=string, policy=names, targets=listed, passed_over=listed)
+    reloaded = _json("The new catalogue is in use.", status=string, needs_restart=names)
+    wrong = (*BEHIND_A_KEY, Kind.TOO_LARGE, Kind.UNSUPPORTED_MEDIA_TYPE)
+    refused = (*wrong, Kind.NOT_FOUND, Kind.RATE_LIMITED, Kind.KEY_REFUSED, Kind.UNAVAILABLE)
+    completion: Json = {"application/json": {"schema": {"type": "object"}, "example": _CHAT}}
+    explain = {
+        "summary": "Where a request would go, and why",
+        "description": "The body is that of a completion; nobody is asked. An error is what it would be answered with.",
+        "tags": ["administration"],
+        "parameters": [_ROUTE],
+        "requestBody": {"required": True, "content": completion},
+        "responses": {"200": plan, **_errors(refused)},
+    }
+    reload = {
+        "summary": "Take over the configuration as it is now",
+        "description": "All mistakes are told together (`mistakes`); then nothing has changed. Running requests go on.",
+        "tags": ["administration"],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": NOTHING}}},
+        "responses": {"200": reloaded, **_errors((*wrong, Kind.UNAVAILABLE))},
+    }
+    receipt = {
+        "summary": "What became of a request of yours",
+        "tags": ["operations"],
+        "parameters": [
+            {"name": "id", "in": "path", "required": True, "schema": {**string, "pattern": "^[A-Za-z0-9]+$"}}
+        ],
+        "responses": {
+            "200": _json("Its receipt.", id=string, outcome=string, attempts={"type": "array"}),
+            **_in_their_shape((*LISTED, Kind.UNAVAILABLE)),
+        },
+    }
+    return {
+        "/admin/explain": {"post": explain},
+        "/admin/reload": {"post": reload},
+        **{f"{base}/requests/{{id}}": {"get": receipt} for base in BASES},
+    }
+
+
+_CHAT: Final[Json] = {"model": "openrouter/auto", "messages": [{"role": "user", "content": "Hello"}]}
+_ROUTE: Final[Json] = {
+    "name": "route",
+    "in": "query",
+    "description": "The path of the completion that the body is for.",
+    "schema": {"type": "string", "default": "/v1/chat/completions"},
+}
+
+
 def document(framework: Mapping[str, Any]) -> Json:
     """The whole document. `framework` is Litestar's own, made from its routes."""
     components = {**framework.get("components", {})}
@@ -216,7 +278,12 @@ def document(framework: Mapping[str, Any]) -> Json:
             "description": "One server between your applications and every model provider.",
             "license": {"name": "ISC", "identifier": "ISC"},
         },
-        "paths": {**raw_paths(), **framework_paths, **dialect_paths(_in_their_shape(Kind), _in_their_shape(LISTED))},
+        "paths": {
+            **raw_paths(),
+            **framework_paths,
+            **dialect_paths(_in_their_shape(Kind), _in_their_shape(LISTED)),
+            **admin_paths(),
+        },
         "components": components,
         "security": [{}, {"bearer": []}],
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qs
 from uuid import uuid4
 
 from trunkline.core.problem import invalid
@@ -80,6 +81,11 @@ class Request:
             if key == name:
                 return value
         return None
+
+    def query(self, name: str) -> str | None:
+        """The value of one parameter of the address; the last one where it comes more than once."""
+        given = parse_qs(self.scope.get("query_string", b"").decode("latin-1"))
+        return given[name][-1] if name in given else None
 
     @property
     def wants_json(self) -> bool:

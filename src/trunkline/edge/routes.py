@@ -12,18 +12,24 @@ if TYPE_CHECKING:
 
     from trunkline.core.caller import Caller
     from trunkline.dialects.dialect import Ingress
+    from trunkline.edge.admin import Admin
     from trunkline.edge.api import Api
     from trunkline.edge.gemini_paths import PathIngress
     from trunkline.edge.inference import Inference
     from trunkline.edge.models import Models
     from trunkline.edge.ops import Ops
     from trunkline.edge.request import Answer, App, Receive, Request
+    from trunkline.edge.requests import Requests
 
 GET: Final = frozenset({"GET", "HEAD"})
 POST: Final = frozenset({"POST"})
 
 V1: Final = ("/v1", "/api/v1")
 """Where the dialects' paths begin: OpenAI's base, and OpenRouter's."""
+
+
+MODEL_BASES: Final = (*V1, "/v1beta")
+"""Below which models are listed, and Gemini's actions are."""
 
 
 def public(handler: Handler) -> Route:
@@ -67,8 +73,16 @@ def seed_routes(inference: Inference, ingress: Ingress, ops: Ops, api: Api, page
     }
 
 
+def admin_routes(admin: Admin) -> dict[str, Route]:
+    """The administrator's paths."""
+    return {
+        "/admin/explain": Route(methods=POST, access=Access.ADMIN, handler=admin.explain),
+        "/admin/reload": Route(methods=POST, access=Access.ADMIN, handler=admin.reload),
+    }
+
+
 def dialect_routes(
-    inference: Inference, models: Models, ingresses: Mapping[str, Ingress], gemini: PathIngress
+    inference: Inference, models: Models, requests: Requests, ingresses: Mapping[str, Ingress], gemini: PathIngress
 ) -> dict[str, Route]:
     """The dialects' paths. `ingresses` gives each one's path below a base; the first one's errors are the lists'."""
     errors = next(iter(ingresses.values())).write_problem
@@ -76,7 +90,10 @@ def dialect_routes(
     for base in V1:
         for path, ingress in ingresses.items():
             routes[base + path] = completion(inference, ingress)
-    for base in (*V1, "/v1beta"):
+        routes[f"{base}/requests/"] = Route(
+            methods=GET, access=Access.CALLER, handler=requests.one, write_problem=errors
+        )
+    for base in MODEL_BASES:
         write_problem = gemini.write_problem if base == "/v1beta" else errors
         index = f"{base}/models"
         routes[index] = Route(methods=GET, access=Access.CALLER, handler=models.index, write_problem=write_problem)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from trunkline.core.reply import BlockKind, Delta, Finish, Head, Start, Usage
 from trunkline.dialects.dialect import Opening
 from trunkline.gateway.admission import refuse_what_cannot_be_translated
+from trunkline.routing.plan import Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -175,6 +176,21 @@ class Exchange:
         if self._facts is None:
             self._facts = self.ingress.facts(self.envelope)
         return self._facts
+
+    def wanted(self, *, explains: bool = False) -> Wanted:
+        """What is to be planned for."""
+        return Wanted(
+            self.envelope,
+            self.ingress.name,
+            self.caller,
+            self.catalog,
+            self.facts,
+            size=len(self.body),
+            conversation=self.conversation,
+            policy=self.policy,
+            tags=self.caller.tags,
+            explains=explains,
+        )
 
     def conversation(self) -> bytes:
         """What is the same for all turns of one conversation, and hardly for any two: never logged, never sent.

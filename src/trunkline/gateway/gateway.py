@@ -16,7 +16,6 @@ from trunkline.gateway.off_loop import SHALLOW_BYTES, off_loop
 from trunkline.gateway.relay import relay
 from trunkline.gateway.resumption import Resumption
 from trunkline.gateway.settle import settle
-from trunkline.routing.plan import Wanted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from trunkline.gateway.attempt import Whole
     from trunkline.gateway.exchange import Exchange
     from trunkline.gateway.failover import Failover
-    from trunkline.routing.plan import Plan
+    from trunkline.routing.plan import Plan, Wanted
     from trunkline.store.history import History
 
 
@@ -114,18 +113,7 @@ class Gateway:
     def _plan(self, exchange: Exchange) -> Plan:
         """The plan, written into the exchange; the providers that it was told of are no longer in the request."""
         envelope = exchange.envelope
-        wanted = Wanted(
-            envelope,
-            exchange.ingress.name,
-            exchange.caller,
-            exchange.catalog,
-            exchange.facts,
-            size=len(exchange.body),
-            conversation=exchange.conversation,
-            policy=exchange.policy,
-            tags=exchange.caller.tags,
-        )
-        plan = exchange.plan = self._planner(wanted)
+        plan = exchange.plan = self._planner(exchange.wanted())
         if plan.consumed:
             told = msgspec.Raw(without_names(envelope.keys["provider"], plan.consumed))
             exchange.envelope = msgspec.structs.replace(envelope, keys={**envelope.keys, "provider": told})

@@ -113,6 +113,15 @@ class Child:
             return None
         return self.last_snapshot
 
+    async def asked(self, op: str, args: Mapping[str, Any], *, timeout_s: float = ASK_S) -> Any:
+        """Its answer; None if it is not ready, or does not answer in time. Raises Refused if it says no."""
+        if not self.is_ready:
+            return None
+        try:
+            return await self._ask(op, args, timeout_s=timeout_s)
+        except (LinkClosed, TimeoutError):
+            return None
+
     async def tell_to_leave(self, leaving: str, grace_s: float) -> None:
         """Have it drain. When this returns after `hand_over`, it accepts no more connections."""
         if not self.is_ready:

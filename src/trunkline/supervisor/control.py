@@ -225,7 +225,7 @@ async def serve_control(path: Path, answer: Answer) -> AsyncGenerator[None]:
         _remove(path, inode)
 
 
-async def ask_router(path: Path, op: str, *, timeout_s: float) -> Any:
+async def ask_router(path: Path, op: str, args: Mapping[str, Any] | None = None, *, timeout_s: float) -> Any:
     """Ask a running router over its control socket.
 
     Raises LinkClosed if none runs there, Refused if it says no, TimeoutError after `timeout_s`.
@@ -237,7 +237,7 @@ async def ask_router(path: Path, op: str, *, timeout_s: float) -> Any:
     link = Link(reader, writer, _refuse)
     serving = asyncio.create_task(link.serve())
     try:
-        return await link.ask(op, timeout_s=timeout_s)
+        return await link.ask(op, args, timeout_s=timeout_s)
     finally:
         serving.cancel()
         await asyncio.wait({serving})

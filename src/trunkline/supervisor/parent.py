@@ -7,10 +7,11 @@ import contextlib
 import os
 import signal
 import sys
+from base64 import b64encode
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 import msgspec
 import structlog
@@ -67,6 +68,13 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     on_ready: Callable[[Listening], None] = _say_nothing
 
 
+class Reloaded(NamedTuple):
+    """What became of a reload: why it was refused, or which settings wait for a restart."""
+
+    failure: CannotStart | None = None
+    restart: tuple[str, ...] = ()
+
+
 class Slot:
     """The place of one worker. Its `child` is replaced when it dies or at a reload, under the supervisor's lock."""
 
@@ -105,7 +113,8 @@ class Supervisor:
         self._changing = asyncio.Lock()
         self._chores: set[asyncio.Task[None]] = set()
         self._reload_asked = asyncio.Event()
-        self._reloaded: asyncio.Future[CannotStart | None] | None = None
+        self._has_new_code = False
+        self._reloaded: asyncio.Future[Reloaded] | None = None
         self._life: asyncio.Task[None] | None = None
         self._is_started = False
         self._stop = asyncio.Event()
@@ -226,19 +235,47 @@ class Supervisor:
             await self._reload_asked.wait()
             self._reload_asked.clear()
             reloaded, self._reloaded = self._reloaded, None
-            failure: CannotStart | None = None
             try:
-                await self._roll(tasks)
-                self._log.info("reloaded", workers=[slot.child.pid for slot in self._slots])
+                outcome = await self._renew(tasks)
+                workers = [slot.child.pid for slot in self._slots]
+                self._log.info("reloaded", workers=workers, needs_restart=list(outcome.restart))
             except CannotStart as why:
-                failure = why
+                outcome = Reloaded(why)
                 self._log.error("reload_refused", reason=str(why))
             if reloaded is not None and not reloaded.done():
-                reloaded.set_result(failure)
+                reloaded.set_result(outcome)
 
-    async def _roll(self, tasks: asyncio.TaskGroup) -> None:
-        """Replace the workers one after another: each old one leaves after the new one accepts connections."""
+    async def _renew(self, tasks: asyncio.TaskGroup) -> Reloaded:
+        """Give the workers the settings of now; where they cannot take them as they run, give their places to others.
+
+        Raises CannotStart where the settings cannot be used: then nothing has changed.
+        """
+        has_new_code, self._has_new_code = self._has_new_code, False
         settings = self._setup.settings()
+        restart: list[str] = []
+        if not has_new_code:
+            is_taken, restart = await self._hand_out(settings)
+            if is_taken:
+                return Reloaded(restart=tuple(restart))
+        await self._roll(tasks, settings)
+        return Reloaded(restart=tuple(restart))
+
+    async def _hand_out(self, settings: bytes) -> tuple[bool, list[str]]:
+        """Whether every worker has taken these settings as it runs, and what of them waits for a restart."""
+        args = {"settings": b64encode(settings).decode("ascii")}
+        async with self._changing:
+            asked = (slot.child.asked("reload", args) for slot in self._slots)
+            try:
+                answers: list[dict[str, list[str]] | None] = await asyncio.gather(*asked)
+            except Refused as why:
+                raise CannotStart(str(why)) from None
+            is_taken = not any(answer is None or answer["new_worker"] for answer in answers)
+            if is_taken:
+                self._settings = settings
+        return is_taken, next((answer["restart"] for answer in answers if answer is not None), list[str]())
+
+    async def _roll(self, tasks: asyncio.TaskGroup, settings: bytes) -> None:
+        """Replace the workers one after another: each old one leaves after the new one accepts connections."""
         for slot in self._slots:
             async with self._changing:
                 old, slot.child = slot.child, await self._launch(settings)
@@ -256,7 +293,9 @@ class Supervisor:
 
         async def changed(path: Path) -> None:
             self._log.info("file_changed", file=str(path))
-            await self._reload()
+            self._has_new_code = True
+            with contextlib.suppress(Refused):  # it ends: there is nobody to reload
+                await self._reload()
 
         await watch(self._setup.watch, changed)
 
@@ -291,34 +330,42 @@ class Supervisor:
                 self._log.warning("no_control_socket", path=str(path), reason=str(why))
             yield
 
-    async def _answer_operator(self, op: str, _args: Mapping[str, Any]) -> Any:
+    async def _answer_operator(self, op: str, args: Mapping[str, Any]) -> Any:
         match op:
             case "drain":
                 if not self._stop.is_set():
                     self._ask_to_end("drain")
                 return {"draining": True}
             case "reload":
-                if not self._is_started or self._stop.is_set():
-                    raise Refused("The router is starting or draining.")
-                failure = await self._reload()
-                if failure is not None:
-                    raise Refused(str(failure))
-                return {"workers": [slot.child.pid for slot in self._slots]}
+                outcome = await self._reload()
+                if outcome.failure is not None:
+                    raise Refused(str(outcome.failure))
+                return {"workers": [slot.child.pid for slot in self._slots], "needs_restart": outcome.restart}
             case _:
-                return await self._answer(op)
+                return await self._answer(op, args)
 
     async def _answer_child(self, child: Child, op: str, args: Mapping[str, Any]) -> Any:
         if op == "bye":
             child.last_snapshot = args["snapshot"]
             return None
-        return await self._answer(op)
+        if op == "reload":
+            outcome = await self._reload()
+            return {"mistakes": str(outcome.failure or "").splitlines(), "needs_restart": outcome.restart}
+        return await self._answer(op, args)
 
-    async def _answer(self, op: str) -> Any:
+    async def _answer(self, op: str, args: Mapping[str, Any]) -> Any:
         match op:
             case "metrics":
                 return await self._metrics()
             case "status":
                 return self._status()
+            case "record":
+                return await asyncio.gather(*(child.asked(op, args) for child in self._children))
+            case "explain":
+                answer = await self._slots[0].child.asked(op, args) if self._slots else None
+                if answer is None:
+                    raise Refused("The router is starting, or its worker does not answer.")
+                return answer
             case _:
                 raise Refused(f"There is no {op} here.")
 
@@ -354,8 +401,10 @@ class Supervisor:
             ],
         }
 
-    async def _reload(self) -> CannotStart | None:
-        """Ask for a reload and wait for it; whoever asks before it has begun shares it."""
+    async def _reload(self) -> Reloaded:
+        """Ask for a reload and wait for it; whoever asks before it has begun shares it. Raises Refused."""
+        if not self._is_started or self._stop.is_set():
+            raise Refused("The router is starting or draining.")
         if self._reloaded is None:
             self._reloaded = asyncio.get_running_loop().create_future()
         self._reload_asked.set()

@@ -18,7 +18,7 @@ import socket
 import sys
 from base64 import b64decode
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import uvicorn
 
@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 
     from trunkline.supervisor.control import Link
 
-    AskAll = Callable[[str], Awaitable[list[dict[str, Any]]]]
-    """Asks every worker, this one included, for `metrics`. Raises Problem where the parent does not answer."""
+    Ask = Callable[[str, Mapping[str, Any]], Awaitable[Any]]
+    """Asks the router as a whole, by way of the parent: `metrics` and `record` give every worker's answer, `reload`
+    what became of it. Raises Problem where the parent does not answer."""
 
 KEEP_ALIVE_S: Final = 75
 """How long an idle connection waits for its next request, as nginx has it."""
@@ -54,6 +55,9 @@ LATE_S: Final = 0.4
 ASK_S: Final = 3.0
 """The parent gives each worker 2 s, so it has answered by then."""
 
+RELOAD_S: Final = 120.0
+"""What a reload may take where new workers have to start."""
+
 DESCRIPTORS: Final = 65_536
 
 PR_SET_PDEATHSIG: Final = 1
@@ -67,8 +71,17 @@ class Application(Protocol):
         """Answer one request: ASGI 3."""
         ...
 
-    def attach(self, ask_all: AskAll) -> None:
-        """Called once, before `start`: how to ask all workers."""
+    def attach(self, ask: Ask) -> None:
+        """Called once, before `start`: how to ask the whole router."""
+        ...
+
+    async def answer(self, op: str, args: Mapping[str, Any]) -> Any:
+        """What the parent asks of this worker alone, JSON-able. Raises Problem with a sentence.
+
+        `reload` takes over new `settings` (base64) as far as a running process can, and gives two lists of names:
+        `new_worker`, what only a new process can take (then nothing has changed), and `restart`, what not even that
+        can. All other ops are the application's own.
+        """
         ...
 
     async def start(self) -> None:
@@ -184,22 +197,29 @@ class Worker:
             case "drain":
                 self._leave(Leaving(args["leaving"]), args["grace_s"])
                 return {"draining": True}
+            case _ if self._app is not None:
+                try:
+                    return await self._app.answer(op, args)
+                except Problem as problem:
+                    raise Refused(problem.message) from problem
             case _:
-                raise Refused(f"A worker does not know {op}.")
+                raise Refused(f"A worker that has not started does not know {op}.")
 
-    async def ask_all(self, op: str) -> list[dict[str, Any]]:
-        """Every worker's answer, by way of the parent."""
-        if self._link is None or op != "metrics":
-            raise Problem(Kind.INTERNAL, f"Workers cannot be asked for {op}.")
+    async def ask(self, op: str, args: Mapping[str, Any]) -> Any:
+        """The router's answer, by way of the parent."""
+        if self._link is None:
+            raise Problem(Kind.INTERNAL, f"There is nobody to ask for {op}.")
         try:
-            return cast("list[dict[str, Any]]", await self._link.ask(op, timeout_s=ASK_S))
-        except (LinkClosed, Refused, TimeoutError) as why:
+            return await self._link.ask(op, args, timeout_s=RELOAD_S if op == "reload" else ASK_S)
+        except Refused as why:
+            raise Problem(Kind.UNAVAILABLE, str(why)) from why
+        except (LinkClosed, TimeoutError) as why:
             raise Problem(Kind.UNAVAILABLE, "The other workers do not answer. Try again.") from why
 
     async def _start(self, settings: bytes, grace_s: float) -> None:
         self._grace_s = grace_s
         self._app = app = self._factory(settings)
-        app.attach(self.ask_all)
+        app.attach(self.ask)
         try:
             await app.start()
         except Problem as problem:

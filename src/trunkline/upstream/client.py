@@ -114,7 +114,8 @@ class Client:
         self._limits = limits or ClientLimits()
         self._ssl_context = ssl_context and _http_only(ssl_context)
         self._resolve = resolve
-        self._authenticators = authenticators or {}
+        self._authenticators = dict(authenticators or {})
+        self._replaced: list[Authenticator] = []
         self._pools: dict[tuple[Origin, bool], Pool] = {}
         self._connections: set[Connection] = set()
         self._inbox = memoryview(bytearray(INBOX_BYTES))
@@ -129,6 +130,13 @@ class Client:
     def idle_connections(self) -> int:
         """Connections that wait for work."""
         return sum(len(pool.idle) for pool in self._pools.values())
+
+    def renew(self, authenticators: Mapping[str, Authenticator]) -> None:
+        """Sign by these from now on. Those that they replace, and accounts that are gone, serve who asks already."""
+        for name, one in authenticators.items():
+            if (old := self._authenticators.get(name)) is not None and old is not one:
+                self._replaced.append(old)
+        self._authenticators |= authenticators
 
     async def send(self, request: WireRequest, *, timeouts: Timeouts, deadline: float) -> WireStream:
         """Send a request; return when the head of its answer is here. The stream must be closed.
@@ -174,7 +182,7 @@ class Client:
     async def aclose(self) -> None:
         """Close every connection. Streams that are still open fail with Problem DRAINING, as do those who wait."""
         self._is_closed = True
-        for authenticator in self._authenticators.values():
+        for authenticator in (*self._authenticators.values(), *self._replaced):
             await authenticator.aclose()
         for pool in list(self._pools.values()):
             pool.close()
