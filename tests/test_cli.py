@@ -32,7 +32,7 @@ async def test_the_version_is_printed(tmp_path: Path) -> None:
     assert (done.code, done.out) == (0, f"trunkline {__version__}\n")
 
 
-@pytest.mark.parametrize("command", [(), ("serve",), ("demo",), ("migrate",), ("doctor",)])
+@pytest.mark.parametrize("command", [(), ("serve",), ("demo",), ("migrate",), ("explain",), ("doctor",)])
 async def test_help_has_examples(tmp_path: Path, command: tuple[str, ...]) -> None:
     done = await run(*command, "--help", directory=tmp_path)
     assert done.code == 0

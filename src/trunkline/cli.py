@@ -1,4 +1,4 @@
-"""The command line: serve, demo, migrate, doctor. Calls the app, prints with rich; heavy parts load when needed."""
+"""The command line: serve, demo, migrate, explain, doctor. Calls the app, prints with rich; heavy parts load late."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -141,6 +141,33 @@ def migrate(config: Config = None) -> None:
         _say("To use them, set CHAT_DATABASE_URL to the same address.")
 
 
+@app.command(
+    epilog="Examples:\n\n"
+    "  trunkline explain --model fast\n\n"
+    "  trunkline explain --model fast --file request.json --json"
+)
+def explain(
+    model: Annotated[str | None, typer.Option(help="The model, in place of the request's own.")] = None,
+    file: Annotated[
+        Path | None, typer.Option(help="The request's body, as JSON.  [default: a short question]", show_default=False)
+    ] = None,
+    route: Annotated[str, typer.Option(help="The path that the request is for.")] = "/v1/chat/completions",
+    port: Port = None,
+    config: Config = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
+) -> None:
+    """Tell where a request would go, and why. Asks the router that runs here, if one does; no provider is called."""
+    import msgspec
+
+    settings = _load(_flags(None, port, None), config)
+    body = _request_body(model, file, route)
+    plan = _asked_for_plan(settings, route, body)
+    if as_json:
+        typer.echo(msgspec.json.format(msgspec.json.encode(plan), indent=2).decode())
+    else:
+        _print_plan(plan, settings.server.port)
+
+
 @app.command(epilog="Example:\n\n  trunkline doctor --json")
 def doctor(
     config: Config = None,
@@ -183,6 +210,89 @@ def _load(flags: Mapping[str, str], config: Path | None) -> Settings:
         return load(os.environ, Path.cwd(), flags=flags, config=config)
     except SettingsError as error:
         _fail("\n".join(error.mistakes), EXIT_MISCONFIGURED)
+
+
+def _request_body(model: str | None, file: Path | None, route: str) -> bytes:
+    """The request that the user gave, or the shortest that there is, with this model."""
+    import msgspec
+
+    from trunkline.core.problem import Problem
+    from trunkline.dialects.dialect import splice
+
+    shortest = b'{"message":"Hello"}' if route == "/api/chat" else _HELLO
+    try:
+        body = shortest if file is None else file.read_bytes()
+        return body if model is None else splice(body, {"model": msgspec.json.encode(model)})
+    except OSError as error:
+        _fail(f"{file} cannot be read: {error.strerror}.", EXIT_MISCONFIGURED)
+    except Problem as problem:
+        _fail(f"{file}: {problem.message}", EXIT_MISCONFIGURED)
+
+
+_HELLO = b'{"messages":[{"role":"user","content":"Hello"}]}'
+
+
+def _asked_for_plan(settings: Settings, route: str, body: bytes) -> dict[str, Any]:
+    """The running router's plan, or, where none runs, that of the settings alone: `live` says which."""
+    import msgspec
+
+    from trunkline.core.problem import Problem
+    from trunkline.supervisor.control import LinkClosed, Refused, ask_router, control_path
+
+    path = control_path(Path(settings.server.data_dir) / "run", settings.server.port)
+    try:
+        args = {"route": route, "body": body.decode()}
+        return {"live": True, **asyncio.run(ask_router(path, "explain", args, timeout_s=5))}
+    except LinkClosed:
+        pass  # none runs
+    except UnicodeDecodeError:
+        _fail("The request is not valid UTF-8.", EXIT_MISCONFIGURED)
+    except (Refused, TimeoutError) as why:
+        _fail(str(why) or "The router that runs here does not answer.", EXIT_FAILED)
+    from trunkline.app import explain_unasked
+
+    try:
+        return {"live": False, **msgspec.to_builtins(explain_unasked(settings, route, body))}
+    except Problem as problem:
+        _fail(problem.message, EXIT_FAILED)
+
+
+def _print_plan(plan: dict[str, Any], port: int) -> None:
+    """The plan as a person reads it."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False, markup=False)
+    where = (
+        f"as the router on port {port} sees it" if plan["live"] else f"no live health: no router runs on port {port}"
+    )
+    console.print(f"{plan['route']}, by {', then '.join(plan['policy'])} ({where})\n", soft_wrap=True)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for title in ("target", "health", "under way", "first token", "tokens/s", "about"):
+        table.add_column(title, no_wrap=title == "target", justify="left" if title in {"target", "health"} else "right")
+    table.add_column("why there", ratio=1)
+    for place, one in enumerate(plan["targets"], 1):
+        account = f" (key {one['credential']})" if one["credential"] else ""
+        health = one["state"] + (f": {one['state_why']}" if one["state_why"] else "")
+        first, pace, cost = one["first_token_s"], one["tokens_per_s"], one["estimated_cost"]
+        table.add_row(
+            Text(f"{place}. {one['target']}{account}", "bold"),
+            Text(health, "green" if health == "closed" else "yellow"),
+            str(one["in_flight"]),
+            "-" if first is None else f"{first:.2f} s",
+            "-" if pace is None else f"{pace:.0f}",
+            "-" if cost is None else f"${cost.rstrip('0').rstrip('.')}",
+            Text(one["why"]),
+        )
+    console.print(table)
+    for one in plan["passed_over"]:
+        console.print(
+            Text.assemble(("\nPassed over: ", "dim"), f"{one['target']} {one['why']}."), end="", soft_wrap=True
+        )
+    if plan["passed_over"]:
+        console.print()
 
 
 def _serve(flags: Mapping[str, str], config: Path | None, local: Local, *, reload: bool, is_demo: bool) -> None:
