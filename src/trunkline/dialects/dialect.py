@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from trunkline.core.call import Call, Envelope, Facts, Need
     from trunkline.core.catalog import Provider, Target
+    from trunkline.core.embedding import EmbedCall, EmbedReply
     from trunkline.core.problem import Problem
     from trunkline.core.reply import Event, Reply
     from trunkline.dialects.sse import Frame
@@ -265,6 +266,36 @@ class CountEgress(Egress, Protocol):
 
     def read_count(self, body: bytes, target: Target) -> int:
         """The answer, in tokens. Raises Problem for what is none."""
+        ...
+
+
+class EmbedIngress(Ingress, Protocol):
+    """An ingress whose clients ask for embeddings: whole answers only."""
+
+    def read_embed(self, body: bytes) -> EmbedCall:
+        """The whole request. Raises Problem INVALID_REQUEST naming the field."""
+        ...
+
+    def write_embed_reply(self, reply: EmbedReply, call: EmbedCall, opening: Opening) -> bytes:
+        """The answer as a JSON body."""
+        ...
+
+
+class EmbedEgress(Protocol):
+    """What asks an upstream for embeddings."""
+
+    name: str
+
+    def write_embed(self, envelope: Envelope, call: EmbedCall | None, target: Target) -> WireRequest:
+        """The request for this target; without a call, from the client's own body, which is of this dialect."""
+        ...
+
+    def read_embed_reply(self, body: bytes, target: Target) -> EmbedReply:
+        """The answer. Raises Problem for what is none."""
+        ...
+
+    def read_problem(self, target: Target, status: int, headers: Mapping[str, str], body: bytes) -> Problem:
+        """What an answer that is none means: who is at fault, and whether to try again."""
         ...
 
 

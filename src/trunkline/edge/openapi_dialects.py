@@ -20,6 +20,16 @@ _COMPLETIONS: Final = {
         "https://platform.openai.com/docs/api-reference/responses/create",
         ["model", "input"],
     ),
+    "/completions": (
+        "OpenAI's older completions of one text",
+        "https://platform.openai.com/docs/api-reference/completions/create",
+        ["model", "prompt"],
+    ),
+    "/embeddings": (
+        "OpenAI's embeddings",
+        "https://platform.openai.com/docs/api-reference/embeddings/create",
+        ["model", "input"],
+    ),
     "/messages": ("Anthropic's messages", "https://docs.anthropic.com/en/api/messages", ["model", "messages"]),
     "/messages/count_tokens": (
         "An estimate of a request's tokens, in Anthropic's form",

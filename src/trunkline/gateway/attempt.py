@@ -21,7 +21,15 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from trunkline.core.catalog import Target
-    from trunkline.dialects.dialect import CountEgress, CountIngress, Egress, WholeIngress, WireRequest
+    from trunkline.dialects.dialect import (
+        CountEgress,
+        CountIngress,
+        Egress,
+        EmbedEgress,
+        EmbedIngress,
+        WholeIngress,
+        WireRequest,
+    )
     from trunkline.gateway.exchange import Exchange, Tally, Try
     from trunkline.upstream.client import Client, WireStream
 
@@ -76,12 +84,14 @@ class Attempter:
         egresses: Mapping[str, Egress],
         *,
         counters: Mapping[str, CountEgress] = MappingProxyType({}),
+        embedders: Mapping[str, EmbedEgress] = MappingProxyType({}),
         max_event_bytes: int,
         max_whole_bytes: int = 32 << 20,
     ) -> None:
         self._client = client
         self._egresses = egresses
         self._counters = counters
+        self._embedders = embedders
         self._max_event_bytes = max_event_bytes
         self._max_whole_bytes = max_whole_bytes
 
@@ -97,6 +107,8 @@ class Attempter:
         try:
             if exchange.envelope.operation is Operation.COUNT:
                 return await self._counted(exchange, one, total)
+            if exchange.envelope.operation is Operation.EMBED:
+                return await self._embedded(exchange, one, total)
             ask = self._until_content if streams else self._until_whole
             committed = await ask(exchange, one, min(first, total))
         except TimeoutError:
@@ -132,15 +144,37 @@ class Attempter:
             stream = await self._send(await _request(exchange, one, egress), target, deadline)
             stack.callback(stream.close)
             await _refuse_what_is_not(JSON, stream, target, egress, deadline)
-            body = await stream.read_all(deadline, self._max_whole_bytes + 1)
-            if len(body) > self._max_whole_bytes:
-                raise invalid_answer(target, f"a whole answer over {self._max_whole_bytes} bytes")
+            body = await self._read_whole(stream, target, deadline)
             reply = await off_loop(len(body) >= SHALLOW_BYTES, egress.read_reply, body, target)
         one.tally.add(unfold(reply), get_running_loop().time())
         if not _is_verbatim(exchange, egress):
             ingress = cast("WholeIngress", exchange.ingress)  # others always stream
             body = ingress.write_reply(reply, exchange.opening(target))
         return Whole(one, body)
+
+    async def _embedded(self, exchange: Exchange, one: Try, deadline: float) -> Whole:
+        """The vectors: the provider's own answer where it speaks the client's dialect, else written anew."""
+        ingress = cast("EmbedIngress", exchange.ingress)  # only such an ingress gives the operation
+        target, embedder = one.target, self._embedders[one.target.provider.dialect]
+        is_own = embedder.name == ingress.name
+        call = None if is_own else await off_loop(len(exchange.body) >= DEEP_BYTES, ingress.read_embed, exchange.body)
+        request = embedder.write_embed(exchange.envelope, call, target)
+        one.dropped = request.dropped + _unheard(exchange, target, is_verbatim=is_own)
+        with closing(await self._send(request, target, deadline)) as stream:
+            await _refuse_what_is_not(JSON, stream, target, embedder, deadline)
+            body = await self._read_whole(stream, target, deadline)
+        reply = await off_loop(len(body) >= SHALLOW_BYTES, embedder.read_embed_reply, body, target)
+        one.tally.usage = reply.usage
+        if call is not None:
+            opening = exchange.opening(target)
+            body = await off_loop(len(body) >= SHALLOW_BYTES, ingress.write_embed_reply, reply, call, opening)
+        return Whole(one, body)
+
+    async def _read_whole(self, stream: WireStream, target: Target, deadline: float) -> bytes:
+        body = await stream.read_all(deadline, self._max_whole_bytes + 1)
+        if len(body) > self._max_whole_bytes:
+            raise invalid_answer(target, f"a whole answer over {self._max_whole_bytes} bytes")
+        return body
 
     async def _counted(self, exchange: Exchange, one: Try, deadline: float) -> Whole:
         """How many tokens the request has: as the target's provider counts it, or else estimated here."""
@@ -238,7 +272,7 @@ def _unheard(exchange: Exchange, target: Target, *, is_verbatim: bool) -> tuple[
 
 
 async def _refuse_what_is_not(
-    media_type: str, stream: WireStream, target: Target, egress: Egress, deadline: float
+    media_type: str, stream: WireStream, target: Target, egress: Egress | EmbedEgress, deadline: float
 ) -> None:
     """Raise the Problem that an answer of another status or media type means."""
     came = stream.headers.get("content-type", "").partition(";")[0].strip().lower()

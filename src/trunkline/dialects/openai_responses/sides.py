@@ -50,9 +50,11 @@ class Forwarder:
         self._has_sentinel = False
 
     def forward(self, frame: Frame) -> bytes:
-        """The frame as it goes on."""
+        """The frame as it goes on; empty for a keep-alive in a data line, which clients take for a broken event."""
         if frame.data == b"[DONE]":
             self._has_sentinel = True
+            return b""
+        if not frame.data or frame.data.startswith(b":"):
             return b""
         self._last = frame.data
         return sse.forward(frame)
@@ -84,7 +86,7 @@ class OpenAIResponses:
     commits_on_reasoning = True
     keep_alive = sse.KEEP_ALIVE
     carries: Mapping[str, bool] = {}
-    offers = frozenset(Need) - {Need.AUDIO}
+    offers = frozenset(Need) - {Need.AUDIO, Need.EMBEDDINGS}
 
     def peek(self, body: bytes) -> Envelope:
         """The top-level keys that planning needs. Raises Problem INVALID_REQUEST naming the field."""
