@@ -19,8 +19,11 @@ from trunkline.core.call import Operation
 from trunkline.core.problem import Kind, Problem
 from trunkline.core.record import Record
 from trunkline.dialects.anthropic_messages.sides import AnthropicMessages, AnthropicMessagesIngress
+from trunkline.dialects.gemini.embeddings import GeminiEmbeddings
 from trunkline.dialects.gemini.sides import Gemini, GeminiIngress
+from trunkline.dialects.openai_chat.completions import OpenAICompletionsIngress
 from trunkline.dialects.openai_chat.egress import OpenAIChat
+from trunkline.dialects.openai_chat.embeddings import OpenAIEmbeddings
 from trunkline.dialects.openai_chat.ingress import OpenAIChatIngress
 from trunkline.dialects.openai_responses.sides import OpenAIResponses
 from trunkline.dialects.simple import Simple
@@ -71,12 +74,17 @@ and one step of that work."""
 STOP_S: Final = 5.0
 """How long what is still to be written may take once everything else has ended."""
 
+EMBEDDERS: Final = {"openai_chat": OpenAIEmbeddings(), "gemini": GeminiEmbeddings()}
+"""By the dialect of the providers that have them."""
+
 COUNTERS: Final = {egress.name: egress for egress in (AnthropicMessages(), Gemini())}
 EGRESSES: Final = {**{egress.name: egress for egress in (OpenAIChat(), OpenAIResponses())}, **COUNTERS}
 
 INGRESSES: Final[Mapping[str, Ingress]] = {
     "/chat/completions": OpenAIChatIngress(),
     "/responses": OpenAIResponses(),
+    "/completions": OpenAICompletionsIngress(),
+    "/embeddings": OpenAIEmbeddings(),
     "/messages": AnthropicMessagesIngress(),
     "/messages/count_tokens": AnthropicMessagesIngress(Operation.COUNT),
 }
@@ -115,7 +123,9 @@ class Application:
         health = Health(settings.health, settings.breaker, chance=chance)
 
         planner = _planner(settings, health)
-        attempter = Attempter(self._client, EGRESSES, counters=COUNTERS, max_event_bytes=server.max_event_bytes)
+        attempter = Attempter(
+            self._client, EGRESSES, counters=COUNTERS, embedders=EMBEDDERS, max_event_bytes=server.max_event_bytes
+        )
         gateway = Gateway(
             planner=planner,
             failover=Failover(attempter, health, settings.retries, chance=chance),

@@ -66,7 +66,7 @@ def span_id(start: int, end: int) -> str:
 
 
 def is_ours(entry: Entry) -> bool:
-    """Whether this element of `reasoning_details` is ours and no provider's: a foreign proof, or the words beside it."""
+    """Whether this element of `reasoning_details` is ours, no provider's: a foreign proof, or the words beside it."""
     is_proof = unwrap(entry_text(entry, "data") or "") is not None
     return is_proof or _SPAN.fullmatch(entry_text(entry, "id") or "") is not None
 
