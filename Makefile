@@ -7,7 +7,7 @@ LOCK   := $(BIN)/uv pip compile pyproject.toml --extra local --group build --gen
           --universal --python-version 3.11 --no-header --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run dev demo test test-all check format lock web docs clean
+.PHONY: help run dev demo test test-all bench-dialects check format lock web docs clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -26,6 +26,9 @@ test: $(VENV)/.dev web  ## every test that takes seconds
 
 test-all: $(VENV)/.dev web  ## every test, at full size
 	TRUNKLINE_FULL=1 $(BIN)/python -m pytest
+
+bench-dialects: $(VENV)/.dev  ## what the dialects cost; writes docs/performance.md
+	$(BIN)/python bench/dialects.py --write
 
 check: $(VENV)/.dev  ## format, lint, types, import layers, generated docs
 	$(BIN)/ruff format --check
