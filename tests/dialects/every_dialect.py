@@ -101,3 +101,14 @@ def told(dialect: Dialect, pieces: Iterable[bytes]) -> Reply | Kind:
 def written(dialect: Dialect, events: Iterable[Event]) -> bytes:
     """The stream that tells these events to a client of this dialect."""
     return dialect.ingress.writer(OPENING).write(events)
+
+
+def finished_at(dialect: Dialect, data: bytes) -> int:
+    """How many bytes of this stream must come before it is an answer."""
+    framer, reader = Framer(), dialect.egress.reader(dialect.target)
+    for place in range(len(data)):
+        for frame in framer.feed(data[place : place + 1]):
+            reader.read(frame)
+        if reader.is_finished:
+            return place + 1
+    raise AssertionError("it never finishes")

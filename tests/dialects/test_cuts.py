@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dialects.answer_features import ANSWERS
-from dialects.every_dialect import DIALECTS, OPENING, told, written
+from dialects.every_dialect import DIALECTS, OPENING, finished_at, told, written
 from dialects.features import INGRESSES, encoded
 from sizes import SPLIT_STEP
 from trunkline.core.problem import Kind, Problem
@@ -126,17 +126,6 @@ def test_bytes_that_are_no_text_are_a_problem_or_come_as_they_are_and_never_a_cr
         assert problem.kind is Kind.UPSTREAM_INVALID  # noqa: PT017 - either way is right, nothing else is
     else:
         assert bad in out
-
-
-def finished_at(dialect: Dialect, data: bytes) -> int:
-    """How many bytes of this stream must come before it is an answer."""
-    framer, reader = Framer(), dialect.egress.reader(dialect.target)
-    for place, byte in enumerate(one_by_one(data)):
-        for frame in framer.feed(byte):
-            reader.read(frame)
-        if reader.is_finished:
-            return place + 1
-    raise AssertionError("it never finishes")
 
 
 RECORDED = [(name, path.stem, path.read_bytes()) for name, path in STREAMS]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import resource
 from importlib import resources
 from pathlib import Path
@@ -34,9 +33,6 @@ SHORT_SECRET: Final = 4
 """A password of fewer characters is a part of ordinary words: it is not looked for."""
 
 PROXIES: Final = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
-
-_PASSWORD: Final = re.compile(r"://[^:]*:(.*)@")
-"""Of a URL, up to its last `@`: a password that was not escaped may hold `/` and `@`."""
 
 
 async def examine(
@@ -115,6 +111,12 @@ def _secrets(settings: Settings) -> Iterator[str]:
     known += [value for one in settings.providers for name, value in one.auth_values if holds_secret(name)]
     words = [secret.reveal() for secret in known if secret is not None]
     for url in (settings.chat_database_url, settings.database_url):
-        if url is not None and (password := _PASSWORD.search(url.reveal())) is not None:
-            words += [password[1], unquote(password[1])]
+        if url is not None:
+            password = _password(url.reveal())
+            words += [password, unquote(password)]
     return (word for word in words if len(word) >= SHORT_SECRET)
+
+
+def _password(url: str) -> str:
+    """Of a URL, up to its last `@`: a password that was not escaped may hold `/` and `@`. Empty where there is none."""
+    return url.partition("://")[2].partition(":")[2].rpartition("@")[0]

@@ -25,7 +25,7 @@ MAX_LINES: Final = 5
 
 _MEND: Final = "Correct it where it is written: environment, .env or trunkline.toml. docs/configuration.md lists all."
 _SECRET_NAME: Final = re.compile(r"(?:KEY|SECRET|TOKEN|PASSWORD)$", re.ASCII | re.IGNORECASE)
-_USER_INFO: Final = re.compile(r"://[^\s'\"]*@")
+_WORD: Final = re.compile(r"[^\s'\"]+")
 _KEY_SHAPED: Final = re.compile(r"\b(?:sk|gsk|xai|pk|rk)[-_][\w*-]{6,}", re.ASCII)
 
 
@@ -80,7 +80,14 @@ def _blamed(mistakes: Sequence[str]) -> frozenset[str]:
 
 def _legible(sentence: str) -> str:
     """Settings quote what they cannot read, and people paste keys into the wrong line."""
-    return _KEY_SHAPED.sub("***", _USER_INFO.sub("://***@", sentence))
+    return _KEY_SHAPED.sub("***", _WORD.sub(_without_user, sentence))
+
+
+def _without_user(word: re.Match[str]) -> str:
+    """A word, less the user and the password where it is a URL: up to its last `@`, as a password may hold one."""
+    scheme, colon, rest = word[0].partition("://")
+    _, at, host = rest.rpartition("@")
+    return f"{scheme}{colon}***@{host}" if at else word[0]
 
 
 def check_env_file(directory: Path, *, has_provider: bool) -> list[Finding]:

@@ -236,9 +236,15 @@ def _last_words(output: bytes) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     errors = [line.removeprefix("ERROR:").strip() for line in lines if line.startswith("ERROR:")]
     said = (errors or lines or [""])[-1][:_SHOWN]
-    if faults := re.findall(r"connection broken by '(.*)': /", text):
-        said += f" ({re.sub('<[^>]*>: ', '', faults[-1])[:_SHOWN]})"
+    faults = [fault for line in lines if (fault := _network_fault(line))]
+    if faults:
+        said += f" ({re.sub('<[^<>]*>: ', '', faults[-1])[:_SHOWN]})"
     return "".join(character for character in said if character.isprintable())
+
+
+def _network_fault(line: str) -> str:
+    """What pip says broke a connection; empty where it says nothing of the kind."""
+    return line.partition("connection broken by '")[2].rpartition("': /")[0]
 
 
 def _unpack(wheel: Path, target: Path, pin: Pin) -> str:

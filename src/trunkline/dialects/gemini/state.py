@@ -30,7 +30,7 @@ _GOOGLES = ("googleapis.com", "googleusercontent.com", "cloud.google.com", "aist
 _OPEN = "storage.googleapis.com"
 """Anybody's public or signed address, although the host is Google's."""
 
-_AT = re.compile(r" at `\$(.*)`$")
+_AT = re.compile(r" at `\$([^`]*)`$")
 
 
 class _File(msgspec.Struct):
