@@ -313,10 +313,11 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
         A route of the configuration comes first, then what `resolve` finds. Raises Problem NOT_FOUND as that does.
         """
         name = self.default_name() if name is None else name
-        known = dict(self.aliases).get(name, name)
-        for route in self.routes:
-            if route.name == known:
-                return route
+        if self.routes:
+            known = dict(self.aliases).get(name, name)
+            for route in self.routes:
+                if route.name == known:
+                    return route
         target = self.resolve(name)
         return Route(name=target.name, legs=(Leg(target=target),))
 
@@ -328,7 +329,8 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
         """
         if name is None:
             name = self.default_name()
-        name = dict(self.aliases).get(name, name)
+        if self.aliases:
+            name = dict(self.aliases).get(name, name)
         head, slash, rest = name.partition("/")
         if slash and rest:
             for provider in self.providers:

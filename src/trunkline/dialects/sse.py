@@ -66,6 +66,9 @@ class Framer:
         if not self._started:
             chunk = self._without_bom(chunk)
         rest = self._rest
+        is_between = not (rest or self._data or self._event or self._skip_lf)
+        if is_between and chunk.endswith(b"\n\n") and b"\r" not in chunk and len(chunk) <= self._limit:
+            return self._whole_events(chunk)
         rest += chunk
         if self._skip_lf and rest:
             if rest[0] == 0x0A:
@@ -87,6 +90,18 @@ class Framer:
         del rest[:start]
         self._scanned = len(rest)
         self._check(len(rest))
+        return frames
+
+    def _whole_events(self, chunk: bytes) -> list[Frame]:
+        """The frames of whole events with plain line ends: what nearly every read from an upstream holds."""
+        frames: list[Frame] = []
+        for event in chunk[:-2].split(b"\n\n"):
+            if event.startswith(b"data: ") and b"\n" not in event:
+                frames.append(Frame(event[6:]))
+                continue
+            for line in event.split(b"\n"):
+                self._line(line, frames)
+            self._line(b"", frames)
         return frames
 
     def _check(self, line: int) -> None:

@@ -120,7 +120,8 @@ def plan(wanted: Wanted, rules: Rules) -> Plan:
         consumed = _consumed(preferences, (leg.target for route in routes for leg in route.legs))
     for route in routes:
         steps += _steps(route, wanted, rules, passed, consumed)
-    steps = _each_once(steps)
+    if len(steps) > 1:
+        steps = _each_once(steps)
     if preferences is not None:
         steps = _preferred(preferences, steps, passed)
     if not steps:
@@ -166,7 +167,9 @@ def _steps(
         for place, leg in legs
     ]
     steps: list[Step] = []
-    for candidate in _with_canaries(ordered(candidates, policies, asked), asked):
+    if is_choosing:
+        candidates = _with_canaries(ordered(candidates, policies, asked), asked)
+    for candidate in candidates:
         steps += _accounts(candidate, asked, rules)
     return steps
 
@@ -312,13 +315,16 @@ def _lacking(leg: Leg, wanted: Wanted, rules: Rules) -> str:
             offered = offers[dialect] if known is None else offers[dialect] & known
             lacks = frozenset({Need.EMBEDDINGS}) - offered
         case Operation.GENERATE:
-            offered = frozenset(Need) if dialect == wanted.dialect else offers[dialect]
+            if known is None and dialect == wanted.dialect:
+                return ""  # nearly every request: nothing is translated, and nothing is known against it
+            offered = _ALL if dialect == wanted.dialect else offers[dialect]
             offered = offered if known is None else offered & known
             lacks = frozenset[Need]() if offered >= _ASKED else wanted.facts().needs - offered
     return f"does not take {' or '.join(sorted(lacks))}" if lacks else ""
 
 
-_ASKED = frozenset(Need) - {Need.EMBEDDINGS}
+_ALL = frozenset(Need)
+_ASKED = _ALL - {Need.EMBEDDINGS}
 """What a generation can need."""
 
 TOO_LONG = "has a context that is too short for it"
@@ -345,6 +351,8 @@ def _asked_now(steps: list[Step], rules: Rules, passed: list[PassedOver]) -> lis
 
     A breaker is not believed where too few are left (panic); a limit on the rate and a refused key always are.
     """
+    if all(step.standing.verdict.state is State.CLOSED and step.standing.share >= 1 for step in steps):
+        return steps
     able = [step for step in steps if not _is_barred(step)]
     closed = [step for step in able if step.standing.verdict.state is not State.OPEN]
     if able and len(closed) < rules.panic_share * len(able):
