@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import msgspec
 
 from trunkline.core.catalog import Origin
+from trunkline.core.price import Price
 from trunkline.core.problem import invalid
 from trunkline.dialects.sse import MEDIA_TYPE
 
@@ -125,13 +126,15 @@ class EventReader(Protocol):
 class Opening(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of an answer before its first event.
 
-    `id` is the request's, `model` the client's name for the model, `created` the wall time in whole seconds.
+    `id` is the request's, `model` the client's name for the model, `created` the wall time in whole seconds. `price` is
+    that of the one model which writes it, where it is known.
     """
 
     id: str
     model: str
     created: int
     wants_usage: bool = False
+    price: Price | None = None
 
 
 class Outlet(Protocol):
@@ -173,6 +176,8 @@ class Ingress(Protocol):
     """Whether reasoning is content for this dialect's clients."""
     keep_alive: bytes
     """What may stand between two events, and means nothing to this dialect's clients."""
+    takes_receipts: bool
+    """Whether its clients pass over fields that they do not know, so that a receipt may ride in one."""
     carries: Mapping[str, bool]
     """The request's headers (in lower case) that mean something to an upstream of the same dialect, and whether the
     client is told where one of another dialect does not get it."""

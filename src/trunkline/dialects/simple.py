@@ -174,6 +174,7 @@ class Simple:
     name = "simple"
     commits_on_reasoning = False
     keep_alive = sse.KEEP_ALIVE
+    takes_receipts = False
     carries: Mapping[str, bool] = {}
 
     def peek(self, body: bytes) -> Envelope:

@@ -10,7 +10,7 @@ import msgspec
 from trunkline.core.price import dollars
 from trunkline.core.problem import Kind, Problem, Source
 from trunkline.edge.event_stream import EventStream
-from trunkline.edge.wishes import read_conversation, read_policy, read_timeout
+from trunkline.edge.wishes import read_conversation, read_policy, read_receipt, read_timeout
 from trunkline.gateway.exchange import Exchange
 from trunkline.gateway.off_loop import SHALLOW_BYTES, off_loop
 from trunkline.gateway.settle import cost_of
@@ -102,6 +102,7 @@ class Inference:
                 created=int(self._now()),
                 policy=read_policy(request),
                 limit_s=read_timeout(request),
+                wants_receipt=read_receipt(request) and ingress.takes_receipts,
             )
             request.is_recorded = True
             await self._watched(exchange, receive, answer)

@@ -44,6 +44,14 @@ def read_policy(request: Request) -> tuple[Policy, ...] | None:
         raise invalid(f"The header `{POLICY}` must name one of {', '.join(Policy)}.", param=POLICY) from None
 
 
+def read_receipt(request: Request) -> bool:
+    """Whether the client wants a receipt in its answer. Raises Problem for what says neither."""
+    value = request.headers.get(RECEIPT, "0")
+    if value not in {"0", "1"}:
+        raise invalid(f"The header `{RECEIPT}` must be 1 or 0.", param=RECEIPT)
+    return value == "1"
+
+
 def read_conversation(request: Request) -> str | None:
     """The client's own name for the conversation; None where it has none."""
     value = request.headers.get(SESSION)

@@ -116,6 +116,8 @@ class Exchange:
     """The caller's own choice of one."""
     limit_s: float | None = None
     """What the client waits at most for all of it, where it says so."""
+    wants_receipt: bool = False
+    """The client wants to know, in the answer itself, what became of it."""
     turn: Turn | None = None
     """Written by the history step, where the request belongs to a session."""
     plan: Plan | None = None
@@ -169,7 +171,10 @@ class Exchange:
     def opening(self, target: Target) -> Opening:
         """What the client is told of this target's answer before its first event."""
         model = self.envelope.model or target.name
-        return Opening(id=self.id, model=model, created=self.created, wants_usage=self.envelope.wants_usage)
+        price = None if self.may_resume else target.model.price  # several may write it, each at its own price
+        return Opening(
+            id=self.id, model=model, created=self.created, wants_usage=self.envelope.wants_usage, price=price
+        )
 
     def facts(self) -> Facts:
         """What the request needs: scanned once, when somebody asks."""

@@ -13,6 +13,7 @@ from trunkline.dialects.asked_models import without_names
 from trunkline.gateway.admission import admit
 from trunkline.gateway.attempt import Attempt
 from trunkline.gateway.off_loop import SHALLOW_BYTES, off_loop
+from trunkline.gateway.receipt import receipted
 from trunkline.gateway.relay import relay
 from trunkline.gateway.resumption import Resumption
 from trunkline.gateway.settle import settle
@@ -107,8 +108,10 @@ class Gateway:
 
     def _relayed(self, exchange: Exchange, committed: Attempt | Whole) -> AsyncGenerator[bytes]:
         if exchange.may_resume and isinstance(committed, Attempt):
-            return self._resumption.relay(exchange, committed)
-        return relay(exchange, committed)
+            chunks = self._resumption.relay(exchange, committed)
+        else:
+            chunks = relay(exchange, committed)
+        return receipted(exchange, committed, chunks) if exchange.wants_receipt else chunks
 
     def _plan(self, exchange: Exchange) -> Plan:
         """The plan, written into the exchange; the providers that it was told of are no longer in the request."""

@@ -34,6 +34,11 @@ class Inbound:
         self._reader = reader
         self._failure: Problem | None = None
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether the answer has come to its finish; only usage and its end can still follow."""
+        return self._reader.is_finished
+
     async def pull(self, deadline: float) -> Batch:
         """What the upstream says next.
 

@@ -46,6 +46,7 @@ class AnthropicMessagesIngress:
     name = NAME
     commits_on_reasoning = True
     keep_alive = sse.KEEP_ALIVE
+    takes_receipts = True
     carries: Mapping[str, bool] = {"anthropic-version": False, "anthropic-beta": True}
 
     def __init__(self, operation: Operation = Operation.GENERATE) -> None:

@@ -63,6 +63,7 @@ class GeminiIngress:
     name = NAME
     commits_on_reasoning = True
     keep_alive = gemini_writer.KEEP_ALIVE
+    takes_receipts = True
     carries: Mapping[str, bool] = {}
 
     def __init__(

@@ -37,6 +37,7 @@ class OpenAICompletionsIngress:
     name = NAME
     commits_on_reasoning = False
     keep_alive = sse.KEEP_ALIVE
+    takes_receipts = True
     carries: Mapping[str, bool] = {}
 
     def peek(self, body: bytes) -> Envelope:

@@ -53,6 +53,7 @@ class OpenAIEmbeddings:
     name = NAME
     commits_on_reasoning = False
     keep_alive = sse.KEEP_ALIVE
+    takes_receipts = True
     carries: Mapping[str, bool] = ATTRIBUTION
     offers = frozenset({Need.EMBEDDINGS})
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from trunkline.core.call import Call, Envelope, Facts
+from trunkline.core.price import dollars
 from trunkline.core.problem import Problem
 from trunkline.dialects import sse
 from trunkline.dialects.asked_models import conversation_name, read_models, read_preferences
@@ -19,7 +20,7 @@ from trunkline.dialects.json_fields import JsonFields
 from trunkline.dialects.openai_chat.call import read_call, read_limit
 from trunkline.dialects.openai_chat.facts import facts_of
 from trunkline.dialects.openai_chat.fields import provider_state, provider_tool
-from trunkline.dialects.openai_chat.wire import NAME
+from trunkline.dialects.openai_chat.wire import NAME, read_usage
 from trunkline.dialects.openai_chat.writer import Writer, write_problem, write_reply
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class OpenAIChatIngress:
     name = NAME
     commits_on_reasoning = True
     keep_alive = sse.KEEP_ALIVE
-
+    takes_receipts = True
     carries: Mapping[str, bool] = ATTRIBUTION
 
     def peek(self, body: bytes) -> Envelope:
@@ -127,7 +128,7 @@ class Forwarder:
     """
 
     def __init__(self, opening: Opening) -> None:
-        self._wants_usage = opening.wants_usage
+        self._opening = opening
 
     def write_problem(self, problem: Problem) -> bytes:
         """The error event that ends the stream."""
@@ -143,17 +144,30 @@ class Forwarder:
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             return b""  # the reader has said what it is
         has_usage = bool(seen.usage) and bytes(seen.usage) != b"null"
-        if not seen.choices and has_usage:
-            if not self._wants_usage:
-                return b""
-            if seen.choices is None:
-                try:
-                    data = splice(data, {"choices": b"[]"})
-                except Problem:
-                    return b""  # an object with a key twice: nobody could say what a client makes of it
-        elif seen.choices is None:
+        wants_usage = self._opening.wants_usage
+        if seen.choices is None and not (has_usage and wants_usage):
             return b""
+        if has_usage and not (seen.choices or wants_usage):
+            return b""
+        changes = self._costed(seen.usage) if has_usage and wants_usage else {}
+        if seen.choices is None:
+            changes["choices"] = b"[]"
+        if changes:
+            try:
+                data = splice(data, changes)
+            except Problem:
+                return b""  # an object with a key twice: nobody could say what a client makes of it
         return sse.event(data.replace(b"\n", b"\ndata: "))
+
+    def _costed(self, raw: msgspec.Raw) -> dict[str, bytes | None]:
+        """What changes where the usage does not say its cost, and it is known here."""
+        if self._opening.price is None or (usage := read_usage(raw)) is None or usage.cost_nano is not None:
+            return {}
+        cost_nano = self._opening.price.cost_nano(usage)
+        try:
+            return {} if cost_nano is None else {"usage": splice(bytes(raw), {"cost": dollars(cost_nano).encode()})}
+        except Problem:
+            return {}  # with a key twice it goes on as it came
 
     def close(self) -> bytes:
         """The sentinel, whether the upstream sent it or not."""

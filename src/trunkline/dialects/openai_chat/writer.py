@@ -89,6 +89,13 @@ def usage_object(usage: Usage) -> dict[str, Any]:
     return told
 
 
+def priced(usage: Usage, opening: Opening) -> Usage:
+    """The usage with what it costs, where the provider does not say and the price is known."""
+    if usage.cost_nano is not None or opening.price is None:
+        return usage
+    return msgspec.structs.replace(usage, cost_nano=opening.price.cost_nano(usage))
+
+
 class _Proofs:
     """Where in a turn's reasoning a proof belongs, so that what the client echoes can be told apart again."""
 
@@ -219,7 +226,8 @@ class Writer:
             reason += b',"native_finish_reason":' + msgspec.json.encode(finish.native_reason)
         out.append(self._chunk(b"{}", reason))
         if self._opening.wants_usage and self._usage is not None:
-            out.append(self._before + b'],"usage":' + msgspec.json.encode(usage_object(self._usage)) + b"}\n\n")
+            usage = usage_object(priced(self._usage, self._opening))
+            out.append(self._before + b'],"usage":' + msgspec.json.encode(usage) + b"}\n\n")
         out.append(sse.DONE)
 
 
@@ -268,7 +276,7 @@ def write_reply(reply: Reply, opening: Opening) -> bytes:
         "choices": [choice],
     }
     if reply.usage is not None:
-        whole["usage"] = usage_object(reply.usage)
+        whole["usage"] = usage_object(priced(reply.usage, opening))
     return msgspec.json.encode(whole)
 
 

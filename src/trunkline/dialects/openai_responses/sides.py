@@ -85,6 +85,7 @@ class OpenAIResponses:
     name = NAME
     commits_on_reasoning = True
     keep_alive = sse.KEEP_ALIVE
+    takes_receipts = True
     carries: Mapping[str, bool] = {}
     offers = frozenset(Need) - {Need.AUDIO, Need.EMBEDDINGS}
 
