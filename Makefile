@@ -7,7 +7,7 @@ LOCK   := $(BIN)/uv pip compile pyproject.toml --extra local --group build --gen
           --universal --python-version 3.11 --no-header --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run dev demo test test-all bench-dialects check format lock web docs clean
+.PHONY: help run dev demo test test-all bench-dialects check format lock web npm-clients docs clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -21,10 +21,10 @@ dev: $(VENV)/.run web  ## the same, restarting on every change
 demo: $(VENV)/.run web  ## the local model, whatever keys are set
 	@exec $(BIN)/trunkline demo
 
-test: $(VENV)/.dev web  ## every test that takes seconds
+test: $(VENV)/.dev web npm-clients  ## every test that takes seconds
 	$(BIN)/python -m pytest -m "not slow"
 
-test-all: $(VENV)/.dev web  ## every test, at full size
+test-all: $(VENV)/.dev web npm-clients  ## every test, at full size
 	TRUNKLINE_FULL=1 $(BIN)/python -m pytest
 
 bench-dialects: $(VENV)/.dev  ## what the dialects cost; writes docs/performance.md
@@ -70,6 +70,18 @@ $(VENV)/.dev: requirements-dev.lock $(VENV)/.run
 	@echo "Installing what the checks and tests need (hashes checked)..."
 	@$(PIP) install --no-deps --require-hashes -r requirements-dev.lock
 	@touch $@
+
+# The clients that npm has, for the acceptance tests: optional, as the page is.
+NPM_CLIENTS := tests/acceptance/npm
+npm-clients:
+	@if ! command -v npm >/dev/null; then \
+	  echo "npm is not installed: going on without the npm clients' tests."; \
+	elif [ ! -f $(NPM_CLIENTS)/node_modules/.package-lock.json ] || \
+	     [ $(NPM_CLIENTS)/package-lock.json -nt $(NPM_CLIENTS)/node_modules/.package-lock.json ]; then \
+	  echo "Installing the npm clients (hashes checked)..."; \
+	  (cd $(NPM_CLIENTS) && npm ci --loglevel=error && touch node_modules/.package-lock.json) || \
+	    echo "The npm clients could not be installed: going on without their tests."; \
+	fi
 
 # The page is optional: without npm the router runs, and says where the page would be.
 web:

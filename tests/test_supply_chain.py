@@ -73,8 +73,9 @@ def test_every_dependency_is_locked() -> None:
         assert names <= pinned(lock).keys()
 
 
-def test_the_pages_lock_file_holds_a_hash_for_everything_and_no_registry() -> None:
-    lock = json.loads((ROOT / "web" / "package-lock.json").read_text())
+@pytest.mark.parametrize("place", ["web", "tests/acceptance/npm"])
+def test_a_lock_file_of_npms_holds_a_hash_for_everything_and_no_registry(place: str) -> None:
+    lock = json.loads((ROOT / place / "package-lock.json").read_text())
     packages = {name: package for name, package in lock["packages"].items() if name}
     assert len(packages) > 10
     assert [name for name, package in packages.items() if "integrity" not in package] == []
