@@ -38,3 +38,6 @@ FUZZ_EXAMPLES = size(60, 1_500)
 
 LAW_EXAMPLES = size(60, 600)
 """Examples of each law of the dialects, for each dialect."""
+
+RELOADS = size(20, 100)
+"""T55: reloads under load, one in ten of them invalid."""
