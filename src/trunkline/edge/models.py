@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from trunkline.core.call import Need
 from trunkline.core.catalog import Target
 from trunkline.core.problem import Kind, invalid
 
@@ -73,12 +75,20 @@ def _wants_gemini(request: Request) -> bool:
 
 def _entries(catalog: Catalog, caller: Caller) -> list[tuple[str, Model]]:
     """Every full name that is known and may be used, once, with what is known of its model."""
-    targets = {alias: catalog.resolve(alias) for alias, _ in catalog.aliases}
+    named = [route.name for route in catalog.routes] + [alias for alias, _ in catalog.aliases]
+    routes = [catalog.route(name) for name in named]
+    shown = {
+        name: route.legs[0].target.model
+        for name, route in zip(named, routes, strict=True)
+        if caller.may_use(name, route.name)
+    }
+    targets: dict[str, Target] = {}
     for provider in catalog.providers:
         listed = [model.id for model in provider.models]
         for model_id in [provider.default_model, *listed] if provider.default_model else listed:
             targets.setdefault(provider.full_name(model_id), Target(provider, provider.model(model_id)))
-    return [(name, target.model) for name, target in targets.items() if caller.may_use(name, target.name)]
+    plain = {name: target.model for name, target in targets.items() if caller.may_use(name, target.name)}
+    return list({**plain, **shown}.items())
 
 
 def _openai(name: str, model: Model) -> Json:
@@ -96,8 +106,29 @@ def _openai(name: str, model: Model) -> Json:
             "max_completion_tokens": model.max_output_tokens,
             "is_moderated": False,
         },
-        "architecture": {"input_modalities": ["text"], "output_modalities": ["text"]},
+        "architecture": {"input_modalities": _modalities(model), "output_modalities": ["text"]},
+        "pricing": _pricing(model),
+        "per_request_limits": None,
     }
+
+
+def _modalities(model: Model) -> list[str]:
+    """What it takes, in OpenRouter's words; text alone where no more is known."""
+    words = {Need.IMAGES: "image", Need.FILES: "file", Need.AUDIO: "audio"}
+    return ["text", *(word for need, word in words.items() if need in (model.offers or ()))]
+
+
+def _pricing(model: Model) -> Json | None:
+    """Dollars for a token, as strings; null where the price is not known."""
+    price = model.price
+    if price is None:
+        return None
+    each = {
+        "prompt": Decimal(price.input_nano).scaleb(-15),
+        "completion": Decimal(price.output_nano).scaleb(-15),
+        "request": Decimal(price.request_nano).scaleb(-9),
+    }
+    return {name: f"{exact.normalize():f}" for name, exact in each.items()}
 
 
 def _anthropic(name: str) -> Json:

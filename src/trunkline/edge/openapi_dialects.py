@@ -46,6 +46,12 @@ def dialect_paths(errors: Json, not_found: Json) -> Json:
     for base in BASES:
         for path, (summary, source, required) in _COMPLETIONS.items():
             paths[base + path] = {"post": _completion(summary, source, required, errors)}
+    for path, summary in (
+        ("key", "The caller's key, in OpenRouter's shape"),
+        ("auth/key", "The same, at its older address"),
+        ("credits", "The caller's credits, in OpenRouter's shape"),
+    ):
+        paths[f"/api/v1/{path}"] = {"get": _list(summary, not_found)}
     for base in (*BASES, "/v1beta"):
         paths[f"{base}/models"] = {"get": _list("The models that can be asked for", not_found)}
         paths[f"{base}/models/{{model}}"] = {"get": {**_list("One model", not_found), "parameters": [_MODEL]}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from trunkline.edge import openrouter
 from trunkline.edge.gemini_paths import ModelPaths
 from trunkline.edge.middleware import Access, Handler, Route, asgi_handler
 
@@ -93,6 +94,8 @@ def dialect_routes(
         routes[f"{base}/requests/"] = Route(
             methods=GET, access=Access.CALLER, handler=requests.one, write_problem=errors
         )
+    for path, handler in (("key", openrouter.key), ("auth/key", openrouter.key), ("credits", openrouter.credit)):
+        routes[f"/api/v1/{path}"] = Route(methods=GET, access=Access.CALLER, handler=handler, write_problem=errors)
     for base in MODEL_BASES:
         write_problem = gemini.write_problem if base == "/v1beta" else errors
         index = f"{base}/models"
