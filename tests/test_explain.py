@@ -27,8 +27,9 @@ async def test_without_a_router_it_plans_by_the_settings_and_says_so(tmp_path: P
     done = await run("explain", "--model", "fast", directory=tmp_path, OPENROUTER_API_KEY=KEY)
     assert done.code == 0
     assert "fast, by priority (no live health: no router runs on port 3001)" in done.out
-    assert "1. openrouter/first/model" in done.out
-    assert "Passed over: openrouter/second/model is only for requests with images." in done.out
+    assert "1  openrouter/first/model is number 1 of its route" in done.out
+    assert "breaker closed, 0 under way, price unknown" in done.out
+    assert "openrouter/second/model is only for requests with images" in done.out
     assert KEY not in done.out
 
 

@@ -258,41 +258,37 @@ def _asked_for_plan(settings: Settings, route: str, body: bytes) -> dict[str, An
 
 
 def _print_plan(plan: dict[str, Any], port: int) -> None:
-    """The plan as a person reads it."""
-    from rich import box
+    """The plan as a person reads it, at any width."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False, markup=False)
     where = (
         f"as the router on port {port} sees it" if plan["live"] else f"no live health: no router runs on port {port}"
     )
-    console.print(f"{plan['route']}, by {', then '.join(plan['policy'])} ({where})\n", soft_wrap=True)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for title in ("target", "health", "under way", "first token", "tokens/s", "about"):
-        table.add_column(title, no_wrap=title == "target", justify="left" if title in {"target", "health"} else "right")
-    table.add_column("why there", ratio=1)
+    table = Table(box=None, show_header=False, pad_edge=False)
     for place, one in enumerate(plan["targets"], 1):
         account = f" (key {one['credential']})" if one["credential"] else ""
-        health = one["state"] + (f": {one['state_why']}" if one["state_why"] else "")
-        first, pace, cost = one["first_token_s"], one["tokens_per_s"], one["estimated_cost"]
-        table.add_row(
-            Text(f"{place}. {one['target']}{account}", "bold"),
-            Text(health, "green" if health == "closed" else "yellow"),
-            str(one["in_flight"]),
-            "-" if first is None else f"{first:.2f} s",
-            "-" if pace is None else f"{pace:.0f}",
-            "-" if cost is None else f"${cost.rstrip('0').rstrip('.')}",
-            Text(one["why"]),
-        )
-    console.print(table)
+        said = Text.assemble((f"{one['target']}{account}", "bold"), f" {one['why']}\n", (_facts(one), "dim"))
+        table.add_row(Text(str(place), "green" if one["state"] == "closed" else "yellow"), said)
     for one in plan["passed_over"]:
-        console.print(
-            Text.assemble(("\nPassed over: ", "dim"), f"{one['target']} {one['why']}."), end="", soft_wrap=True
-        )
-    if plan["passed_over"]:
-        console.print()
+        table.add_row(Text("-", "red"), Text.assemble((one["target"], "bold"), f" {one['why']}"))
+    console = Console(highlight=False, markup=False)
+    console.print(f"{plan['route']}, by {', then '.join(plan['policy'])} ({where})", soft_wrap=True)
+    console.print(table)
+
+
+def _facts(one: dict[str, Any]) -> str:
+    """What is known of a target, the unknown left out."""
+    first, pace, cost = one["first_token_s"], one["tokens_per_s"], one["estimated_cost"]
+    facts = [
+        f"breaker {one['state']}" + (f" ({one['state_why']})" if one["state_why"] else ""),
+        f"{one['in_flight']} under way",
+        None if first is None else f"first token {first:.2f} s",
+        None if pace is None else f"{pace:.0f} tokens/s",
+        "price unknown" if cost is None else f"about ${cost.rstrip('0').rstrip('.')}",
+    ]
+    return ", ".join(fact for fact in facts if fact)
 
 
 def _serve(flags: Mapping[str, str], config: Path | None, local: Local, *, reload: bool, is_demo: bool) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from trunkline.core.receipt import receipt
 from trunkline.core.record import Attempted, Considered, Outcome, Record
+from trunkline.core.reply import Usage
 
 RECORD = Record(
     request_id="r-1",
@@ -37,6 +40,11 @@ def test_what_is_for_other_callers_is_counted_and_not_named() -> None:
     told = receipt(RECORD, for_admin=False)
     assert [(one.target, one.passed_over) for one in told.candidates] == [("a/m", False), ("b/m", True)]
     assert told.hidden == 1
+
+
+def test_a_kind_of_tokens_that_is_unknown_is_not_there() -> None:
+    told = receipt(msgspec.structs.replace(RECORD, usage=Usage(input_tokens=9, output_tokens=0)), for_admin=False)
+    assert told.usage == {"input_tokens": 9, "output_tokens": 0}
 
 
 def test_the_administrator_sees_all() -> None:

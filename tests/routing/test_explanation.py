@@ -116,7 +116,7 @@ def test_those_that_were_passed_over_have_their_reasons() -> None:
     assert [one.target for one in made.targets] == ["c/m"]
     assert {one.target: one.why for one in made.passed_over} == {
         "a/m": "does not take tools",
-        "b/m": "is not asked now: it has failed too often",
+        "b/m": "is not asked now: it has failed too often, for 12 s more",
         "d/m": "is for callers with the tag `gold`",
     }
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from trunkline.core.price import dollars
-from trunkline.core.reply import Usage
 
 if TYPE_CHECKING:
     from trunkline.core.record import Attempted, Considered, Record
+    from trunkline.core.reply import Usage
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,8 +36,9 @@ class Tried(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
-    """One request. Milliseconds, dollars as a string to the last digit; None means unknown.
+    """One request. Milliseconds, dollars as a string to the last digit.
 
+    None means unknown, as does a kind of tokens that is not there.
     `hidden` counts the candidates that are for other callers. `detail` is the operator's: None for everybody else.
     """
 
@@ -50,7 +51,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     first_token_ms: float | None
     provider: str | None
     model: str | None
-    usage: Usage | None
+    usage: dict[str, int] | None
     cost: str | None
     route: str | None
     policy: tuple[str, ...]
@@ -75,7 +76,7 @@ def receipt(record: Record, *, for_admin: bool) -> Receipt:
         first_token_ms=_ms_or_none(record.first_token_ms),
         provider=record.provider,
         model=record.model,
-        usage=record.usage,
+        usage=_tokens(record.usage),
         cost=_dollars(record.cost_nano),
         route=record.asked,
         policy=record.policy,
@@ -104,6 +105,17 @@ def _tried(one: Attempted, *, for_admin: bool) -> Tried:
         problem=one.problem,
         detail=one.detail if for_admin else None,
     )
+
+
+def _tokens(usage: Usage | None) -> dict[str, int] | None:
+    """The kinds of tokens that are known."""
+    if usage is None:
+        return None
+    counts: dict[str, int | None] = {name: getattr(usage, name) for name in _TOKENS}
+    return {name: count for name, count in counts.items() if count is not None}
+
+
+_TOKENS: Final = ("input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens", "reasoning_tokens")
 
 
 def _ms(value: float) -> float:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from trunkline.core.call import Preferences
     from trunkline.core.caller import Caller
     from trunkline.core.catalog import Catalog
-    from trunkline.routing.health import Standing
+    from trunkline.routing.health import Standing, Verdict
 
     Offers = Mapping[str, frozenset[Need]]
 
@@ -360,7 +360,7 @@ def _asked_now(steps: list[Step], rules: Rules, passed: list[PassedOver]) -> lis
     else:
         kept = closed
     passed += [
-        PassedOver(step.target, f"is not asked now: {step.standing.verdict.why}")
+        PassedOver(step.target, _resting(step.standing.verdict))
         for step in steps
         if step not in kept and not any(one.target is step.target for one in kept)
     ]
@@ -371,6 +371,11 @@ def _asked_now(steps: list[Step], rules: Rules, passed: list[PassedOver]) -> lis
         return kept
     late = [step._replace(why="has just come back, and gets a part of its traffic") for step in fresh]
     return [step for step in kept if step not in fresh] + late
+
+
+def _resting(verdict: Verdict) -> str:
+    lasts = f", for {verdict.wait_s:.0f} s more" if verdict.wait_s >= 0.5 else ""
+    return f"is not asked now: {verdict.why}{lasts}"
 
 
 def _panic(step: Step) -> str:
