@@ -188,7 +188,9 @@ def _block(raw: msgspec.Raw, block: ContentBlock) -> Block | None:
         case "text":
             return Block(BlockKind.TEXT, block.text)
         case "thinking":
-            return Block(BlockKind.REASONING, block.thinking, opaque=proof(raw) if block.signature not in {"", NONE} else None)
+            return Block(
+                BlockKind.REASONING, block.thinking, opaque=proof(raw) if block.signature not in {"", NONE} else None
+            )
         case "redacted_thinking":
             return Block(BlockKind.REASONING, "", opaque=proof(raw))
         case "tool_use":
