@@ -42,6 +42,7 @@ from trunkline.edge.routes import MODEL_BASES, V1, admin_routes, dialect_routes,
 from trunkline.gateway.attempt import Attempter
 from trunkline.gateway.failover import Failover
 from trunkline.gateway.gateway import Gateway
+from trunkline.gateway.off_loop import SHALLOW_BYTES, off_loop
 from trunkline.routing.health import Health, Standing
 from trunkline.routing.plan import Rules, plan
 from trunkline.settings.reading import SettingsError
@@ -195,7 +196,9 @@ class Application:
                 record = self._recent.find(args["id"], args["user"])
                 return None if record is None else msgspec.to_builtins(record)
             case "explain":
-                return msgspec.to_builtins(self._explain.explain(args["route"], args["body"].encode()))
+                body = args["body"].encode()
+                explanation = await off_loop(len(body) >= SHALLOW_BYTES, self._explain.explain, args["route"], body)
+                return msgspec.to_builtins(explanation)
             case "reload":
                 return msgspec.to_builtins(self.take(from_bytes(b64decode(args["settings"]))))
             case _:
