@@ -26,8 +26,8 @@ from trunkline.core.call import (
     Url,
 )
 from trunkline.core.problem import invalid
-from trunkline.dialects.opaque import unwrap
-from trunkline.dialects.openai_chat.wire import NAME, entries, entry_text
+from trunkline.dialects.openai_chat.call import is_ours
+from trunkline.dialects.openai_chat.wire import NAME, entries
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -256,7 +256,7 @@ def without_foreign_proofs(messages: bytes) -> bytes | None:
     is_changed = False
     for message in told:
         given = entries(message.get("reasoning_details", b""))
-        own = [entry for entry in given if unwrap(entry_text(entry, "data") or "") is None]
+        own = [entry for entry in given if not is_ours(entry)]
         if len(own) == len(given):
             continue
         is_changed = True
