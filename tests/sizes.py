@@ -41,3 +41,24 @@ LAW_EXAMPLES = size(60, 600)
 
 RELOADS = size(20, 100)
 """T55: reloads under load, one in ten of them invalid."""
+
+OVERLOAD_S = size(3, 60)
+"""T51: seconds of three times as many requests as there is room for."""
+
+FAILING_S = size(3, 60)
+"""T10: seconds in which everything fails."""
+
+BAD_REQUESTS = size(200, 1_000)
+"""T13: requests that are their callers' fault, among good ones."""
+
+FLAPPING_S = size(120, 1_200)
+"""T14: virtual seconds of a provider that comes and goes."""
+
+SOAKED_REQUESTS = size(2_000, 100_000)
+"""T41: requests over which memory must not grow."""
+
+ABORTED_STREAMS = size(300, 4_000)
+"""T43: streams that all end at once; each holds four descriptors of a process that is client and upstream, too."""
+
+SLOW_READERS = size(20, 500)
+"""T49: clients that hardly read."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import resource
 import sys
 import time
 from base64 import b64decode
@@ -36,6 +37,7 @@ from trunkline.edge.middleware import Front, Neighbours, asgi_handler
 from trunkline.edge.models import Models
 from trunkline.edge.ops import Ops
 from trunkline.edge.page import page_app
+from trunkline.edge.places import Places, places_for
 from trunkline.edge.problem_response import problem_json
 from trunkline.edge.requests import Requests
 from trunkline.edge.routes import MODEL_BASES, V1, admin_routes, dialect_routes, public, seed_routes
@@ -50,7 +52,7 @@ from trunkline.settings.values import compile_catalog, from_bytes
 from trunkline.settings.waiting import Waiting, waiting_of, with_catalogue_of
 from trunkline.telemetry import LogSink, Meter, Recent, Snapshot, configure_logging, render
 from trunkline.upstream.auth import authenticators
-from trunkline.upstream.client import Client
+from trunkline.upstream.client import Client, ClientLimits
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -93,6 +95,9 @@ INGRESSES: Final[Mapping[str, Ingress]] = {
 
 MAX_SESSION_BODY: Final = 1024 * 1024
 
+DESCRIPTORS: Final = 1_000_000
+"""What a process is taken to have where the system sets no limit."""
+
 
 class Application:
     """One process's router. Owns every object of it, and whether it is draining.
@@ -112,7 +117,10 @@ class Application:
         self._active = 0
         self._idle = asyncio.Event()
         self._ask: Ask | None = None
-        self._client = Client(authenticators=authenticators(settings.providers))
+        most = _most_at_once(server)
+        self._client = Client(
+            limits=ClientLimits(connections_per_origin=most), authenticators=authenticators(settings.providers)
+        )
         self._meter = Meter()
         self._recent = Recent()
         self._running = Running()
@@ -144,6 +152,7 @@ class Application:
             bodies,
             self._running,
             StreamTimes(early_headers_s=server.early_headers_s, keep_alive_s=server.keep_alive_s),
+            places=Places(most),
             now=time.time,
         )
         self._ops = Ops(
@@ -351,6 +360,15 @@ def _remembering(settings: Settings) -> tuple[Database, History] | tuple[None, N
 
     database = Database(settings.chat_database_url)
     return database, History(database)
+
+
+def _most_at_once(server: Server) -> int:
+    """How many requests are answered at once: what the operator says, but no more than there are descriptors for."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        soft = DESCRIPTORS
+    possible = places_for(soft)
+    return possible if server.max_in_flight is None else min(possible, server.max_in_flight)
 
 
 def _neighbours(server: Server) -> Neighbours:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from trunkline.core.catalog import Catalog
     from trunkline.dialects.dialect import Ingress
     from trunkline.edge.body import Bodies
+    from trunkline.edge.places import Places
     from trunkline.edge.request import Answer, Receive, Request
     from trunkline.gateway.gateway import Gateway
 
@@ -75,6 +76,7 @@ class Inference:
         running: Running,
         times: StreamTimes,
         *,
+        places: Places,
         now: Callable[[], float],
     ) -> None:
         self._now = now
@@ -82,13 +84,14 @@ class Inference:
         self._catalog = catalog
         self._bodies = bodies
         self._running = running
+        self._places = places
         self._times = times
 
     async def answer(
         self, ingress: Ingress, request: Request, caller: Caller, receive: Receive, answer: Answer
     ) -> None:
         """Answer one request. Raises Problem where nothing has been sent yet."""
-        with self._bodies.hold() as held:
+        with self._places.take(), self._bodies.hold() as held:
             body = await self._bodies.read(held, request, receive)
             exchange = Exchange(
                 id=request.id,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -14,7 +14,10 @@ from trunkline.settings.routes import RouteRow, compile_routes
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where and how the router listens, and the bounds of one request."""
+    """Where and how the router listens, and the bounds of one request.
+
+    `max_in_flight` is how many requests each worker answers at once; None: as many as its file descriptors carry.
+    """
 
     host: str = "localhost"
     port: int = 3001
@@ -32,6 +35,7 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     max_body_bytes: int = 32 * 1024 * 1024
     body_budget_bytes: int = 512 * 1024 * 1024
     max_event_bytes: int = 16 * 1024 * 1024
+    max_in_flight: Annotated[int, msgspec.Meta(ge=1)] | None = None
     data_dir: str = ""
     cache_dir: str = ""
 

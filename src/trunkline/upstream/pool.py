@@ -58,6 +58,7 @@ class Pool:
                 Kind.OVERLOADED,
                 f"Too many requests wait for a connection to {self._name}. Try again, or try another model.",
                 retry=Retry.ELSEWHERE,
+                retry_after_s=1.0,
             )
         until = asyncio.get_running_loop().time() + wait_s
         match await self._wait(min(until, deadline)):

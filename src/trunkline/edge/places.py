@@ -1,0 +1,45 @@
+"""How many requests are answered at once: past that a request is told to come again, before its body is read."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from trunkline.core.problem import Kind, Problem, Source
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+DESCRIPTORS_EACH: Final = 2
+"""What a request holds: its client's socket and its upstream's."""
+
+SHEDDING_SHARE: Final = 0.9
+"""The share of the process's file descriptors that requests may hold. Past the last one nothing works any more: no
+health check, no log, no way to say so."""
+
+COME_AGAIN_S: Final = 1.0
+
+
+def places_for(descriptors: int) -> int:
+    """How many requests a process with so many file descriptors answers at once; at least one."""
+    return max(1, int(descriptors * SHEDDING_SHARE) // DESCRIPTORS_EACH)
+
+
+class Places:
+    """Owns the count of requests that are being read or answered. There are `most` of them at once."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.taken = 0
+
+    @contextmanager
+    def take(self) -> Generator[None]:
+        """A place for one request; leaving the block gives it back. Raises Problem OVERLOADED where none is left."""
+        if self.taken >= self.most:
+            message = f"The router answers as many requests as it can: {self.most}. Try again in a moment."
+            raise Problem(Kind.OVERLOADED, message, source=Source.ROUTER, retry_after_s=COME_AGAIN_S)
+        self.taken += 1
+        try:
+            yield
+        finally:
+            self.taken -= 1
