@@ -33,7 +33,7 @@ from dialects.answer_native import (
 from dialects.every_dialect import ANTHROPIC, CHAT, GEMINI, RESPONSES
 from dialects.features import SEED, AnswerFeature
 from trunkline.core.call import Opaque
-from trunkline.core.reply import Block, BlockKind, Finish, FinishReason
+from trunkline.core.reply import Block, BlockKind, Finish, FinishReason, Logprob
 from trunkline.dialects.opaque import wrap
 
 if TYPE_CHECKING:
@@ -311,4 +311,79 @@ REFUSAL = AnswerFeature(
     notes=dict.fromkeys((SEED, ANTHROPIC, GEMINI), "as plain text"),
 )
 
-CONTENT: Final = (TEXT, ARGUMENTS, PARALLEL, REASONING, SIGNATURES, REFUSAL)
+TOKENS: Final = (
+    Logprob("Hi", -0.25, b"Hi", (Logprob("Hi", -0.25, b"Hi"), Logprob("Yo", -2.5, b"Yo"))),
+    Logprob(".", -0.5, b"."),
+)
+GOOGLES: Final = tuple(
+    Logprob(token.token, token.logprob, None, tuple(Logprob(other.token, other.logprob) for other in token.others))
+    for token in TOKENS
+)
+"""The same as Google tells them, without bytes."""
+
+COUNTED: Final = Block(BlockKind.TEXT, "Hi.", logprobs=TOKENS)
+OPENAIS: Final[list[dict[str, Any]]] = [
+    {
+        "token": "Hi",
+        "logprob": -0.25,
+        "bytes": [72, 105],
+        "top_logprobs": [
+            {"token": "Hi", "logprob": -0.25, "bytes": [72, 105]},
+            {"token": "Yo", "logprob": -2.5, "bytes": [89, 111]},
+        ],
+    },
+    {"token": ".", "logprob": -0.5, "bytes": [46], "top_logprobs": []},
+]
+CHOSEN: Final = [{"token": "Hi", "logProbability": -0.25}, {"token": ".", "logProbability": -0.5}]
+LIKELIEST: Final = [
+    {"candidates": [{"token": "Hi", "logProbability": -0.25}, {"token": "Yo", "logProbability": -2.5}]},
+    {"candidates": []},
+]
+RESULT: Final = {"chosenCandidates": CHOSEN, "topCandidates": LIKELIEST}
+
+
+def counted_chunk(text: str, tokens: list[dict[str, Any]]) -> dict[str, Any]:
+    """A chunk of chat completions with its tokens."""
+    (chunk, _) = chat({"content": text})
+    return {**chunk, "choices": [{**chunk["choices"][0], "logprobs": {"content": tokens, "refusal": None}}]}
+
+
+def counted_candidate(text: str, place: int) -> dict[str, Any]:
+    """A chunk of Gemini's with its token."""
+    (chunk, _) = gemini({"text": text})
+    tokens = {"chosenCandidates": [CHOSEN[place]], "topCandidates": [LIKELIEST[place]]}
+    return {**chunk, "candidates": [{**chunk["candidates"][0], "logprobsResult": tokens}]}
+
+
+LOGPROBS = AnswerFeature(
+    "log probabilities of its tokens",
+    reply(COUNTED),
+    lambda told: [block.logprobs for block in told.blocks] in ([TOKENS], [GOOGLES]),
+    whole={
+        CHAT: {
+            "choices": [
+                {
+                    "index": 0,
+                    "message": {"role": "assistant", "content": "Hi."},
+                    "logprobs": {"content": OPENAIS, "refusal": None},
+                    "finish_reason": "stop",
+                }
+            ]
+        },
+        RESPONSES: said_item({"type": "output_text", "text": "Hi.", "logprobs": OPENAIS}),
+        GEMINI: {"candidates": [{**candidate({"text": "Hi."})["candidates"][0], "logprobsResult": RESULT}]},
+    },
+    stream={
+        CHAT: [counted_chunk("Hi", OPENAIS[:1]), counted_chunk(".", OPENAIS[1:]), chat()[0]],
+        RESPONSES: responses(text_delta("Hi", logprobs=OPENAIS[:1]), text_delta(".", logprobs=OPENAIS[1:])),
+        GEMINI: [counted_candidate("Hi", 0), counted_candidate(".", 1), gemini()[0]],
+    },
+    told={
+        CHAT: {"choices": [{"delta": {"content": "Hi."}, "logprobs": {"content": OPENAIS}}]},
+        RESPONSES: {"type": "response.output_text.delta", "delta": "Hi.", "logprobs": OPENAIS},
+        GEMINI: {"candidates": [{"content": {"parts": [{"text": "Hi."}]}, "logprobsResult": RESULT}]},
+    },
+    unsaid={SEED: ONLY_WORDS, ANTHROPIC: "there is no field for them"},
+)
+
+CONTENT: Final = (TEXT, ARGUMENTS, PARALLEL, REASONING, SIGNATURES, REFUSAL, LOGPROBS)

@@ -53,13 +53,16 @@ def numbered(reply: Reply) -> Reply:
 
 
 def answer_back(reply: Reply, is_whole: bool) -> Reply:
-    """A finish in this dialect's own words, where a call stops for its tool; the router's own id."""
+    """A finish in this dialect's words, where a call stops for its tool; the router's id; usage that is known."""
     finish = reply.finish
     assert finish is not None
     has_calls = any(block.kind is BlockKind.TOOL_CALL for block in reply.blocks)
     reason = FinishReason.TOOL_CALLS if has_calls and finish.reason is FinishReason.STOP else finish.reason
+    usage = reply.usage
+    is_counted = usage is not None and usage.input_tokens is not None and usage.output_tokens is not None
     return msgspec.structs.replace(
         reply,
+        usage=usage if is_counted else None,
         head=Head(id="chatcmpl-req-1", model=reply.head.model),
         blocks=in_places(reply.blocks) if is_whole else reply.blocks,
         finish=Finish(reason, finish.native_reason or finish.reason.value),
@@ -72,24 +75,15 @@ def in_places(blocks: tuple[Block, ...]) -> tuple[Block, ...]:
     for kind in (BlockKind.REASONING, BlockKind.TEXT, BlockKind.REFUSAL):
         same = [block for block in blocks if block.kind is kind]
         if same:
-            whole.append(Block(kind, "".join(block.text for block in same), opaque=details(same)))
+            tokens = tuple(token for block in same for token in block.logprobs)
+            whole.append(Block(kind, "".join(block.text for block in same), opaque=details(same), logprobs=tokens))
     return (*whole, *(block for block in blocks if block.kind is BlockKind.TOOL_CALL))
 
 
 def details(thoughts: list[Block]) -> Opaque | None:
-    """The proofs, and beside them the words of thoughts that have none: some clients read them nowhere else."""
-    entries: list[Any] = []
-    end = told = 0
-    for thought in thoughts:
-        start, end = end, end + len(thought.text)
-        if thought.opaque is not None:
-            entries += msgspec.json.decode(thought.opaque.raw)
-        elif thought.text:
-            words = {"type": "reasoning.text", "text": thought.text, "id": f"tl-{start}-{end}"}
-            entries.append({**words, "format": "unknown", "index": told})
-            told += 1
-    is_proved = any(thought.opaque is not None for thought in thoughts)
-    return Opaque("openai_chat", msgspec.json.encode(entries)) if is_proved else None
+    """The proofs of this dialect's own, one after the other."""
+    entries = [entry for thought in thoughts if thought.opaque for entry in msgspec.json.decode(thought.opaque.raw)]
+    return Opaque("openai_chat", msgspec.json.encode(entries)) if entries else None
 
 
 def joined(parts: list[Text]) -> list[Part]:
@@ -129,16 +123,22 @@ def call_back(call: Call) -> Call:
     return msgspec.structs.replace(
         call,
         messages=tuple(message_in_places(message) for message in call.messages),
-        logprobs=None,
-        top_logprobs=None,
+        logprobs=True if asks_logprobs(call) else None,
+        top_logprobs=call.top_logprobs if asks_logprobs(call) else None,
         n=None,
         thinking=thinking,
     )
 
 
+def asks_logprobs(call: Call) -> bool:
+    """Whether tokens are wanted; how many of the others means nothing without."""
+    return bool(call.logprobs or call.top_logprobs)
+
+
 def lost(call: Call) -> Mapping[str, bool]:
-    """The names of what `call_back` takes away."""
-    return {"logprobs": bool(call.logprobs) or call.top_logprobs is not None}
+    """Nothing: this dialect has a word for all that the hub knows."""
+    del call
+    return {}
 
 
 def echo(answer: Any) -> dict[str, Any]:

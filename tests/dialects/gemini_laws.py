@@ -27,7 +27,7 @@ from trunkline.core.call import (
     ToolCall,
     ToolResult,
 )
-from trunkline.core.reply import Block, BlockKind, Finish, FinishReason, Reply, Usage
+from trunkline.core.reply import Block, BlockKind, Finish, FinishReason, Logprob, Reply, Usage
 from trunkline.dialects.gemini.part import is_object
 
 if TYPE_CHECKING:
@@ -120,8 +120,8 @@ def call_back(call: Call) -> Call:
         tools=tuple(msgspec.structs.replace(tool, is_strict=None) for tool in call.tools),
         tool_choice=choice,
         format=None if call.format is None else Format(schema=call.format.schema),
-        logprobs=None,
-        top_logprobs=None,
+        logprobs=True if call.logprobs or call.top_logprobs else None,
+        top_logprobs=call.top_logprobs if call.logprobs or call.top_logprobs else None,
         parallel_tool_calls=None,
         user=None,
         metadata=None,
@@ -147,8 +147,6 @@ def lost(call: Call) -> Mapping[str, bool]:
         "tools.strict": any(tool.is_strict for tool in call.tools),
         "format.name": call.format is not None and call.format.name is not None,
         "format.description": call.format is not None and call.format.description is not None,
-        "logprobs": bool(call.logprobs),
-        "top_logprobs": bool(call.top_logprobs),
         "parallel_tool_calls": call.parallel_tool_calls is False,
         "user": call.user is not None,
         "metadata": call.metadata is not None,
@@ -156,8 +154,15 @@ def lost(call: Call) -> Mapping[str, bool]:
 
 
 COUNTS = st.none() | st.integers(0, 10**6)
+
+
+def plain(tokens: tuple[Logprob, ...]) -> tuple[Logprob, ...]:
+    """Google says no bytes."""
+    return tuple(msgspec.structs.replace(token, utf8=None, others=plain(token.others)) for token in tokens)
+
+
 BLOCKS = st.one_of(
-    st.builds(Block, st.just(BlockKind.TEXT), hub.SOME_WORDS),
+    st.builds(Block, st.just(BlockKind.TEXT), hub.SOME_WORDS, logprobs=hub.TOKENS.map(plain)),
     st.builds(Block, st.just(BlockKind.REASONING), hub.SOME_WORDS, opaque=PROOFS),
     st.builds(Block, st.just(BlockKind.REASONING), st.just(""), opaque=SIGNATURES | FOREIGN),
     st.builds(
@@ -189,14 +194,23 @@ WORDS = {FinishReason.LENGTH: "MAX_TOKENS", FinishReason.CONTENT_FILTER: "SAFETY
 
 def answer_back(reply: Reply, is_whole: bool) -> Reply:
     """What Gemini can say of it: that calls were made is seen from the calls."""
-    del is_whole
     finish = reply.finish
     assert finish is not None
     reason = finish.reason
     if reason in {FinishReason.STOP, FinishReason.TOOL_CALLS}:
         called = any(block.kind is BlockKind.TOOL_CALL for block in reply.blocks)
         reason = FinishReason.TOOL_CALLS if called else FinishReason.STOP
-    return msgspec.structs.replace(reply, finish=Finish(reason, WORDS.get(reason, "STOP")))
+    blocks = gathered(reply.blocks) if is_whole else reply.blocks
+    return msgspec.structs.replace(reply, blocks=blocks, finish=Finish(reason, WORDS.get(reason, "STOP")))
+
+
+def gathered(blocks: tuple[Block, ...]) -> tuple[Block, ...]:
+    """A whole answer has one list of tokens: they are read with its first text."""
+    tokens = tuple(token for block in blocks for token in block.logprobs)
+    first = next((place for place, block in enumerate(blocks) if block.kind is BlockKind.TEXT), None)
+    return tuple(
+        msgspec.structs.replace(block, logprobs=tokens if place == first else ()) for place, block in enumerate(blocks)
+    )
 
 
 def echo(answer: Any) -> dict[str, Any]:

@@ -43,6 +43,7 @@ from trunkline.core.reply import (
     Finish,
     FinishReason,
     Head,
+    Logprob,
     Reply,
     Start,
     Usage,
@@ -191,6 +192,21 @@ HEADS = st.builds(Head, id=SOME_WORDS, model=SOME_WORDS)
 FINISHES = st.builds(Finish, st.sampled_from(FinishReason))
 
 
+LIKELIHOODS = st.floats(-100, 0)
+PLAIN_TOKENS = st.builds(Logprob, WORDS, LIKELIHOODS, st.none() | st.binary(max_size=4))
+TOKENS = st.lists(
+    st.builds(
+        Logprob,
+        WORDS,
+        LIKELIHOODS,
+        st.none() | st.binary(max_size=4),
+        st.lists(PLAIN_TOKENS, max_size=2).map(tuple),
+    ),
+    max_size=3,
+).map(tuple)
+"""Some tokens, with the likeliest in their place."""
+
+
 def blocks(
     *dialects: str, kinds: Iterable[BlockKind] = BlockKind, proven: Iterable[BlockKind] | None = None
 ) -> st.SearchStrategy[Block]:
@@ -201,7 +217,8 @@ def blocks(
         opaque = opaques(*dialects) if kind in provable else st.none()
         if kind is BlockKind.TOOL_CALL:
             return st.builds(Block, st.just(kind), ARGUMENTS, NAMES, NAMES, opaque)
-        return st.builds(Block, st.just(kind), SOME_WORDS, opaque=opaque)
+        tokens = TOKENS if kind in {BlockKind.TEXT, BlockKind.REFUSAL} else st.just(())
+        return st.builds(Block, st.just(kind), SOME_WORDS, opaque=opaque, logprobs=tokens)
 
     return st.sampled_from(list(kinds)).flatmap(of)
 
@@ -247,7 +264,8 @@ def streams(draw: st.DrawFn, of: st.SearchStrategy[Reply] | None = None) -> list
     for event in unfold(draw(replies() if of is None else of)):
         if isinstance(event, Delta):
             cuts = sorted(draw(st.sets(st.integers(1, len(event.text)), max_size=3)) | {0, len(event.text)})
-            events += [Delta(event.index, event.text[start:end]) for start, end in pairwise(cuts)]
+            pieces = [Delta(event.index, event.text[start:end]) for start, end in pairwise(cuts)]
+            events += [*pieces[:-1], msgspec.structs.replace(pieces[-1], logprobs=event.logprobs)]
         else:
             events.append(event)
     return events
@@ -259,7 +277,7 @@ def normal(events: Iterable[Event]) -> list[Event]:
 
 
 def assert_well_formed(events: list[Event]) -> None:
-    """One block open at a time, numbered in order, no empty delta, nothing after the one finish."""
+    """One block open at a time, numbered in order, no delta that says nothing, nothing after the one finish."""
     is_open: int | None = None
     begun = 0
     for event in events:
@@ -267,9 +285,9 @@ def assert_well_formed(events: list[Event]) -> None:
             case Start(index=index):
                 assert (is_open, index) == (None, begun)
                 is_open, begun = index, begun + 1
-            case Delta(index=index, text=words):
+            case Delta(index=index, text=words, logprobs=tokens):
                 assert index == is_open
-                assert words
+                assert words or tokens
             case End(index=index):
                 assert index == is_open
                 is_open = None

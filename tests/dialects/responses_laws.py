@@ -22,7 +22,7 @@ from trunkline.core.call import (
     ToolCall,
     ToolResult,
 )
-from trunkline.core.reply import Block, BlockKind, Finish, FinishReason, Reply
+from trunkline.core.reply import Block, BlockKind, Finish, FinishReason, Logprob, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,8 +65,7 @@ def call_back(call: Call) -> Call:
         seed=None,
         frequency_penalty=None,
         presence_penalty=None,
-        logprobs=None,
-        top_logprobs=None,
+        logprobs=True if call.logprobs or call.top_logprobs else None,
         n=None,
         tools=tuple(msgspec.structs.replace(tool, is_strict=tool.is_strict or False) for tool in call.tools),
         thinking=thinking and msgspec.structs.replace(thinking, is_shown=thinking.is_shown or None),
@@ -80,7 +79,6 @@ def lost(call: Call) -> Mapping[str, bool]:
         "seed": call.seed is not None,
         "frequency_penalty": bool(call.frequency_penalty),
         "presence_penalty": bool(call.presence_penalty),
-        "logprobs": bool(call.logprobs or call.top_logprobs),
         "reasoning": any(isinstance(part, Reasoning) for part in call.parts()),
         "cache_control": any(getattr(part, "is_cached", False) for part in call.parts()),
     }
@@ -103,7 +101,19 @@ def answer_back(reply: Reply, is_whole: bool) -> Reply:
         case _:
             has_calls = any(block.kind is BlockKind.TOOL_CALL for block in reply.blocks)
             finish = Finish(FinishReason.TOOL_CALLS if has_calls else FinishReason.STOP, "completed")
-    return msgspec.structs.replace(reply, usage=usage, finish=finish)
+    blocks = tuple(with_bytes(block) for block in reply.blocks)
+    return msgspec.structs.replace(reply, blocks=blocks, usage=usage, finish=finish)
+
+
+def with_bytes(block: Block) -> Block:
+    """Tokens of a text say their bytes; those of a refusal have no place."""
+
+    def known(token: Logprob) -> Logprob:
+        utf8 = token.token.encode() if token.utf8 is None else token.utf8
+        return Logprob(token.token, token.logprob, utf8, tuple(map(known, token.others)))
+
+    tokens = tuple(map(known, block.logprobs)) if block.kind is BlockKind.TEXT else ()
+    return msgspec.structs.replace(block, logprobs=tokens)
 
 
 PROOFS = st.builds(

@@ -78,9 +78,12 @@ def test_usage_goes_last_and_only_to_those_who_asked() -> None:
     assert all("usage" not in chunk for chunk in chunks(Head(), USAGE, STOP)[:-1])
 
 
-def test_a_count_that_is_not_known_is_not_nought() -> None:
-    told = chunks(Usage(output_tokens=0), STOP, opening=WANTING)[-2]["usage"]
-    assert told == {"prompt_tokens": None, "completion_tokens": 0, "total_tokens": None}
+def test_usage_with_a_count_that_is_not_known_is_not_told() -> None:
+    finish, done = chunks(Usage(output_tokens=0), STOP, opening=WANTING)[-2:]
+    assert (finish["choices"][0]["finish_reason"], finish["usage"]) == ("stop", None)
+    assert done == b"[DONE]"
+    reply = Reply(blocks=(Block(BlockKind.TEXT, "Yes."),), usage=Usage(input_tokens=3), finish=STOP)
+    assert "usage" not in msgspec.json.decode(INGRESS.write_reply(reply, OPENING))
 
 
 def test_calls_are_numbered_and_their_id_and_name_are_said_once() -> None:
@@ -159,8 +162,9 @@ def test_a_whole_answer() -> None:
     body = INGRESS.write_reply(reply, OPENING)
     assert b'"cost":0.000000001' in body
     told = msgspec.json.decode(body)
-    details = told["choices"][0]["message"].pop("reasoning_details")
-    assert unwrap(details[0]["data"]) == FOREIGN
+    words, proof = told["choices"][0]["message"].pop("reasoning_details")
+    assert words == {"type": "reasoning.text", "text": "Hm.", "id": "tl-0-3", "format": "unknown", "index": 0}
+    assert (unwrap(proof["data"]), proof["id"], proof["index"]) == (FOREIGN, "tl-0-3", 1)
     assert told == {
         "id": "chatcmpl-r1",
         "object": "chat.completion",

@@ -186,7 +186,11 @@ def test_settings_are_read_and_the_rest_is_kept_raw() -> None:
     again = sent(call)
     assert again["text"]["verbosity"] == "low"
     assert again["reasoning"] == {"effort": "high", "summary": "detailed"}
-    assert again["include"] == ["web_search_call.results", "reasoning.encrypted_content"]
+    assert again["include"] == [
+        "web_search_call.results",
+        "message.output_text.logprobs",
+        "reasoning.encrypted_content",
+    ]
     assert again["tools"][0]["defer_loading"] is True
     assert again["store"] is False
 
@@ -275,7 +279,6 @@ def test_what_cannot_be_told_is_named_as_dropped() -> None:
         "top_k",
         "seed",
         "frequency_penalty",
-        "logprobs",
         "reasoning.budget_tokens",
         "mcp_servers",
     )

@@ -63,11 +63,25 @@ class Start(msgspec.Struct, frozen=True, tag="start"):
     name: str | None = None
 
 
+class Logprob(msgspec.Struct, frozen=True):
+    """A token and the natural logarithm of its probability.
+
+    `utf8` are its bytes, where the upstream says them: a token may be a part of a character. `others` are the
+    likeliest tokens in its place, itself among them where the upstream has it so.
+    """
+
+    token: str
+    logprob: float
+    utf8: bytes | None = None
+    others: tuple[Logprob, ...] = ()
+
+
 class Delta(msgspec.Struct, frozen=True, tag="delta"):
-    """More text of block `index`."""
+    """More text of block `index`, and its tokens where they were asked for: there may be tokens without text."""
 
     index: int
     text: str
+    logprobs: tuple[Logprob, ...] = ()
 
 
 class End(msgspec.Struct, frozen=True, tag="end"):
@@ -96,6 +110,7 @@ class Block(msgspec.Struct, frozen=True):
     id: str | None = None
     name: str | None = None
     opaque: Opaque | None = None
+    logprobs: tuple[Logprob, ...] = ()
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,6 +133,7 @@ def fold(events: Iterable[Event]) -> Reply:
     head = Head()
     begun: dict[int, Start] = {}
     texts: dict[int, list[str]] = {}
+    logprobs: dict[int, list[Logprob]] = {}
     opaques: dict[int, Opaque | None] = {}
     usage: Usage | None = None
     finish: Finish | None = None
@@ -125,6 +141,8 @@ def fold(events: Iterable[Event]) -> Reply:
         match event:
             case Delta(index=index, text=text):
                 texts[index].append(text)
+                if event.logprobs:
+                    logprobs.setdefault(index, []).extend(event.logprobs)
             case Start(index=index):
                 begun[index] = event
                 texts[index] = []
@@ -137,7 +155,9 @@ def fold(events: Iterable[Event]) -> Reply:
             case Finish():
                 finish = event
     blocks = tuple(
-        Block(start.kind, "".join(texts[index]), start.id, start.name, opaques.get(index))
+        Block(
+            start.kind, "".join(texts[index]), start.id, start.name, opaques.get(index), tuple(logprobs.get(index, ()))
+        )
         for index, start in begun.items()
     )
     return Reply(head=head, blocks=blocks, usage=usage, finish=finish)
@@ -148,8 +168,8 @@ def unfold(reply: Reply) -> list[Event]:
     events: list[Event] = [reply.head]
     for index, block in enumerate(reply.blocks):
         events.append(Start(index, block.kind, block.id, block.name))
-        if block.text:
-            events.append(Delta(index, block.text))
+        if block.text or block.logprobs:
+            events.append(Delta(index, block.text, block.logprobs))
         events.append(End(index, block.opaque))
     if reply.usage is not None:
         events.append(reply.usage)

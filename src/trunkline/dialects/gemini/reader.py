@@ -29,6 +29,7 @@ from trunkline.core.reply import (
     fold,
 )
 from trunkline.dialects.gemini.error import stream_problem
+from trunkline.dialects.gemini.logprobs import read_tokens
 from trunkline.dialects.gemini.part import NAME, read_signature
 from trunkline.dialects.sse import Frame
 from trunkline.dialects.upstream_error import cut_short, invalid_answer
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from trunkline.core.catalog import Target
+    from trunkline.core.reply import Logprob
 
 MAX_REASONABLE_TOKENS: Final = 1_000_000_000
 """A single answer's count over this is a broken number, not a count."""
@@ -94,6 +96,7 @@ class _Candidate(msgspec.Struct, rename="camel"):
     content: _Content | None = None
     finish_reason: str | None = None
     index: int | None = None
+    logprobs_result: msgspec.Raw = msgspec.Raw()
 
 
 class _Feedback(msgspec.Struct, rename="camel"):
@@ -143,6 +146,7 @@ class Reader:
         self._open: BlockKind | None = None
         self._index = -1
         self._calls = 0
+        self._tokens: tuple[Logprob, ...] = ()
         self._usage: Usage | None = None
         self._finish: Finish | None = None
         self.is_done = False
@@ -206,9 +210,13 @@ class Reader:
             self._finish = Finish(FinishReason.CONTENT_FILTER, feedback.block_reason)
 
     def _candidate(self, candidate: _Candidate, events: list[Event]) -> None:
+        if candidate.logprobs_result:
+            self._tokens += read_tokens(candidate.logprobs_result)
         if candidate.content is not None:
             for part in candidate.content.parts or ():
                 self._part(part, events)
+        if self._tokens and self._open is BlockKind.TEXT:  # tokens without a letter, such as the end of the answer
+            events.append(Delta(self._index, "", self._take_tokens()))
         if candidate.finish_reason and self._finish is None:
             self._end(events)
             reason = FINISH.get(candidate.finish_reason, FinishReason.STOP)
@@ -273,7 +281,12 @@ class Reader:
             self._index += 1
             self._open = kind
             events.append(Start(self._index, kind))
-        events.append(Delta(self._index, text))
+        tokens = self._take_tokens() if self._tokens and kind is BlockKind.TEXT else ()
+        events.append(Delta(self._index, text, tokens))
+
+    def _take_tokens(self) -> tuple[Logprob, ...]:
+        tokens, self._tokens = self._tokens, ()
+        return tokens
 
     def _proof(self, opaque: Opaque | None, events: list[Event]) -> None:
         """Ends the thought that is open; a proof without one is a block of its own."""

@@ -69,14 +69,12 @@ def write_body(call: Call, target: Target) -> tuple[bytes, tuple[str, ...]]:
 
 
 def _unsaid(call: Call) -> list[str]:
-    """What Google has no word for. Log probabilities have one, but the hub's answers have no place for them."""
+    """What Google has no word for."""
     unsaid = {
         "service_tier": call.service_tier not in {None, "auto", *_TIER},
         "user": call.user is not None,
         "metadata": call.metadata is not None,
         "parallel_tool_calls": call.parallel_tool_calls is False,
-        "logprobs": bool(call.logprobs),
-        "top_logprobs": bool(call.top_logprobs),
     }
     return [name for name, is_unsaid in unsaid.items() if is_unsaid]
 
@@ -176,6 +174,8 @@ def _generation_config(
         ("seed", call.seed),
         ("presencePenalty", call.presence_penalty),
         ("frequencyPenalty", call.frequency_penalty),
+        ("responseLogprobs", True if call.logprobs or call.top_logprobs else None),
+        ("logprobs", call.top_logprobs if call.logprobs or call.top_logprobs else None),
     )
     config.update((name, value) for name, value in values if value is not None)
     if call.format is not None:

@@ -27,6 +27,7 @@ from trunkline.core.reply import (
     unfold,
 )
 from trunkline.dialects import sse
+from trunkline.dialects.gemini import logprobs
 from trunkline.dialects.gemini.error import write_problem
 from trunkline.dialects.gemini.part import carried_signature, is_object, one_line, whole_part
 from trunkline.dialects.gemini.reader import FINISH
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from trunkline.core.call import Opaque
+    from trunkline.core.reply import Logprob
     from trunkline.dialects.dialect import Opening
     from trunkline.dialects.sse import Frame
 
@@ -174,17 +176,18 @@ class Writer:
         for event in events:
             part = self._telling.part(event)
             if part is not None:
-                out.append(self._chunk(part))
+                out.append(self._chunk(part, event.logprobs if isinstance(event, Delta) else ()))
             elif isinstance(event, Finish):
                 out.append(self._last(event))
             elif isinstance(event, Head):
                 self._tail = None
         return b"".join(out)
 
-    def _chunk(self, part: bytes) -> bytes:
+    def _chunk(self, part: bytes, tokens: tuple[Logprob, ...]) -> bytes:
         if self._tail is None:
-            self._tail = b'],"role":"model"},"index":0}],' + self._telling.identity() + b"}\n\n"
-        return b'data: {"candidates":[{"content":{"parts":[' + part + self._tail
+            self._tail = b'"index":0}],' + self._telling.identity() + b"}\n\n"
+        role = b'],"role":"model"},' + logprobs.written(tokens) if tokens else b'],"role":"model"},'
+        return b'data: {"candidates":[{"content":{"parts":[' + part + role + self._tail
 
     def _last(self, finish: Finish) -> bytes:
         return sse.event(
@@ -218,8 +221,10 @@ def write_reply(reply: Reply, opening: Opening) -> bytes:
     told = [telling.part(event) for event in unfold(reply)]
     parts = [part for part in told if part is not None]
     finish = telling.finish(reply.finish) + b"," if reply.finish is not None else b""
-    return b'{"candidates":[{"content":{"parts":[%b],"role":"model"},%b"index":0}],%b%b}' % (
+    tokens = logprobs.written(token for block in reply.blocks for token in block.logprobs)
+    return b'{"candidates":[{"content":{"parts":[%b],"role":"model"},%b%b"index":0}],%b%b}' % (
         b",".join(parts) or _EMPTY,
+        tokens,
         finish,
         telling.usage(),
         telling.identity(),

@@ -5,6 +5,7 @@ Source: https://platform.openai.com/docs/api-reference/completions/create (read 
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -15,14 +16,14 @@ from trunkline.dialects import sse
 from trunkline.dialects.asked_models import PLANNED, read_models, read_preferences
 from trunkline.dialects.dialect import top_level
 from trunkline.dialects.json_fields import JsonFields
-from trunkline.dialects.openai_chat.writer import usage_object, write_problem
+from trunkline.dialects.openai_chat.writer import is_counted, usage_object, write_problem
 from trunkline.dialects.scan import Scan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from trunkline.core.problem import Problem
-    from trunkline.core.reply import Reply
+    from trunkline.core.reply import Logprob, Reply
     from trunkline.dialects.dialect import Opening
 
 NAME: Final = "openai_completions"
@@ -108,8 +109,9 @@ class OpenAICompletionsIngress:
     def write_reply(self, reply: Reply, opening: Opening) -> bytes:
         """A whole answer as a JSON body."""
         finish = reply.finish.reason if reply.finish is not None else None
-        whole = _object(opening, reply.head.model, [_choice(reply.text, finish)])
-        if reply.usage is not None:
+        tokens = [token for block in reply.blocks if block.kind in _SAID for token in block.logprobs]
+        whole = _object(opening, reply.head.model, [_choice(reply.text, finish, _logprobs(tokens, 0))])
+        if reply.usage is not None and is_counted(reply.usage):
             whole["usage"] = usage_object(reply.usage)
         return msgspec.json.encode(whole)
 
@@ -140,10 +142,23 @@ def _object(opening: Opening, model: str | None, choices: list[dict[str, Any]]) 
     }
 
 
-def _choice(text: str, finish: FinishReason | None) -> dict[str, Any]:
+def _choice(text: str, finish: FinishReason | None, logprobs: dict[str, Any] | None = None) -> dict[str, Any]:
     """This dialect knows three ways to end; a call of a tool, which nobody could ask for, is a stop."""
     word = FinishReason.STOP if finish is FinishReason.TOOL_CALLS else finish
-    return {"text": text, "index": 0, "logprobs": None, "finish_reason": word}
+    return {"text": text, "index": 0, "logprobs": logprobs, "finish_reason": word}
+
+
+def _logprobs(tokens: Sequence[Logprob], offset: int) -> dict[str, Any] | None:
+    """The tokens in columns, as this dialect has them; `offset` is where the first stands, in characters."""
+    if not tokens:
+        return None
+    ends = list(accumulate((len(token.token) for token in tokens), initial=offset))
+    return {
+        "tokens": [token.token for token in tokens],
+        "token_logprobs": [token.logprob for token in tokens],
+        "top_logprobs": [{other.token: other.logprob for other in token.others} for token in tokens],
+        "text_offset": ends[:-1],
+    }
 
 
 class Writer:
@@ -153,6 +168,7 @@ class Writer:
         self._opening = opening
         self._model: str | None = None
         self._said: set[int] = set()
+        self._offset = 0
         self._usage: Usage | None = None
 
     def write_problem(self, problem: Problem) -> bytes:
@@ -168,13 +184,14 @@ class Writer:
                     self._model = model
                 case Start(index=index, kind=kind) if kind in _SAID:
                     self._said.add(index)
-                case Delta(index=index, text=text) if text and index in self._said:
-                    out.append(self._chunk([_choice(text, None)]))
+                case Delta(index=index, text=text, logprobs=tokens) if (text or tokens) and index in self._said:
+                    out.append(self._chunk([_choice(text, None, _logprobs(tokens, self._offset))]))
+                    self._offset += len(text)
                 case Usage():
                     self._usage = event
                 case Finish(reason=reason):
                     out.append(self._chunk([_choice("", reason)]))
-                    if self._opening.wants_usage and self._usage is not None:
+                    if self._opening.wants_usage and self._usage is not None and is_counted(self._usage):
                         out.append(self._chunk([], usage_object(self._usage)))
                     out.append(sse.DONE)
                 case _:

@@ -23,6 +23,7 @@ from trunkline.dialects.openai_chat.wire import (
     CHUNK,
     FINISH,
     NAME,
+    NULL,
     WHOLE,
     Choice,
     Chunk,
@@ -32,6 +33,7 @@ from trunkline.dialects.openai_chat.wire import (
     entries,
     entry_text,
     joined,
+    read_logprobs,
     read_usage,
 )
 from trunkline.dialects.upstream_error import classify, cut_short, invalid_answer, read_error
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 
     from trunkline.core.catalog import Target
     from trunkline.core.problem import Problem
+    from trunkline.core.reply import Logprob
     from trunkline.dialects.sse import Frame
 
 MAX_DETAILS_BYTES: Final = 8 * 1024 * 1024
@@ -71,6 +74,7 @@ class Reader:
         self._call_proof: bytes | None = None
         self._proof_bytes = 0
         self._thinks_aloud = False
+        self._tokens: dict[BlockKind, tuple[Logprob, ...]] = {}
         self._finish: Finish | None = None
         self.is_done = False
 
@@ -126,8 +130,14 @@ class Reader:
     def _choice(self, choice: Choice, events: list[Event]) -> None:
         if choice.error is not None:
             raise self._error(choice.error)
+        if choice.logprobs and choice.logprobs != NULL:
+            for kind, tokens in read_logprobs(choice.logprobs).items():
+                self._tokens[kind] = self._tokens.get(kind, ()) + tokens
         if choice.delta is not None:
             self._piece(choice.delta, events)
+        if self._tokens and self._open is not None and self._open in self._tokens:
+            # Tokens without a letter, such as the end of the answer.
+            events.append(Delta(self._index, "", self._tokens.pop(self._open)))
         if choice.finish_reason and self._finish is None:
             if choice.finish_reason == "error":
                 raise self._error(None)
@@ -160,7 +170,7 @@ class Reader:
         if self._open is not kind:
             self._end(events)
             self._start(kind, events)
-        events.append(Delta(self._index, text))
+        events.append(Delta(self._index, text, self._tokens.pop(kind, ()) if self._tokens else ()))
 
     def _parts(self, parts: list[Any], events: list[Event]) -> None:
         """Content in parts: text, and thoughts that hold text themselves."""
@@ -286,7 +296,14 @@ def read_whole(body: bytes, target: Target) -> Reply:
         for place, tool in enumerate((choice.message and choice.message.tool_calls) or ()):
             tool.index = place  # each is a call of its own, numbered or not
         choices.append(
-            Choice(choice.message, choice.finish_reason, choice.native_finish_reason, choice.index, choice.error)
+            Choice(
+                choice.message,
+                choice.finish_reason,
+                choice.native_finish_reason,
+                choice.index,
+                choice.error,
+                choice.logprobs,
+            )
         )
     chunk = Chunk(choices, whole.id, whole.model, whole.usage, whole.error)
     reader = Reader(target)

@@ -92,9 +92,10 @@ def _sampling(body: dict[str, Any], call: Call, target: Target, dropped: list[st
             body["top_k"] = call.top_k
         else:
             dropped.append("top_k")
-    if call.logprobs or call.top_logprobs is not None:
-        # They could be asked for, but a translated answer has no place for them.
-        dropped.append("logprobs")
+    if call.logprobs or call.top_logprobs:
+        body["logprobs"] = True
+    if call.top_logprobs is not None and (call.logprobs or call.top_logprobs):
+        body["top_logprobs"] = call.top_logprobs
 
 
 def _account(body: dict[str, Any], call: Call, target: Target, dropped: list[str]) -> None:

@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from trunkline.core.reply import FinishReason, Usage
+from trunkline.core.reply import BlockKind, FinishReason, Usage
+from trunkline.dialects.token_logprobs import read_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from trunkline.core.reply import Logprob
 
 NAME: Final = "openai_chat"
 
@@ -83,6 +86,13 @@ class Piece(msgspec.Struct):
     audio: Any = None
 
 
+class Logprobs(msgspec.Struct):
+    """The tokens of what a choice says, and of how it declines."""
+
+    content: msgspec.Raw = msgspec.Raw()
+    refusal: msgspec.Raw = msgspec.Raw()
+
+
 class Choice(msgspec.Struct):
     """One of the answers that a chunk belongs to."""
 
@@ -91,6 +101,7 @@ class Choice(msgspec.Struct):
     native_finish_reason: str | None = None
     index: int = 0
     error: Any = None
+    logprobs: msgspec.Raw = msgspec.Raw()
 
 
 class Chunk(msgspec.Struct):
@@ -111,6 +122,7 @@ class WholeChoice(msgspec.Struct):
     native_finish_reason: str | None = None
     index: int = 0
     error: Any = None
+    logprobs: msgspec.Raw = msgspec.Raw()
 
 
 class Whole(msgspec.Struct):
@@ -126,7 +138,21 @@ class Whole(msgspec.Struct):
 CHUNK: Final = msgspec.json.Decoder(Chunk)
 WHOLE: Final = msgspec.json.Decoder(Whole)
 _USAGE = msgspec.json.Decoder(_Usage | None)
+_LOGPROBS = msgspec.json.Decoder(Logprobs)
 _ENTRIES = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
+
+
+NULL: Final = msgspec.Raw(b"null")
+
+
+def read_logprobs(raw: msgspec.Raw) -> dict[BlockKind, tuple[Logprob, ...]]:
+    """The tokens of what is said and of how it is declined; none where they cannot be read."""
+    try:
+        told = _LOGPROBS.decode(raw)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return {}
+    tokens = {BlockKind.TEXT: read_tokens(told.content), BlockKind.REFUSAL: read_tokens(told.refusal)}
+    return {kind: found for kind, found in tokens.items() if found}
 
 
 def read_usage(raw: msgspec.Raw) -> Usage | None:

@@ -18,12 +18,14 @@ from trunkline.dialects import sse
 from trunkline.dialects.opaque import wrap
 from trunkline.dialects.openai_chat.call import span_id
 from trunkline.dialects.openai_chat.wire import NAME, entries
+from trunkline.dialects.token_logprobs import written
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from trunkline.core.call import Opaque
     from trunkline.core.problem import Problem
+    from trunkline.core.reply import Logprob
     from trunkline.dialects.dialect import Opening
 
 _INVALID = "invalid_request_error"
@@ -70,9 +72,14 @@ def write_problem(problem: Problem, *, as_json: bool) -> bytes:
     return data if as_json else sse.event(data)
 
 
+def is_counted(usage: Usage) -> bool:
+    """Whether it can be told: clients take these two for numbers, and unknown is neither a number nor nought."""
+    return usage.input_tokens is not None and usage.output_tokens is not None
+
+
 def usage_object(usage: Usage) -> dict[str, Any]:
     """The usage as this dialect tells it. What is unknown is null, or left out where the field is optional."""
-    known = usage.input_tokens is not None and usage.output_tokens is not None
+    known = is_counted(usage)
     told: dict[str, Any] = {
         "prompt_tokens": usage.input_tokens,
         "completion_tokens": usage.output_tokens,
@@ -114,16 +121,16 @@ class _Proofs:
         """The elements of `reasoning_details` that carry this proof; our own dialect's are the provider's."""
         if opaque.dialect == NAME:
             return entries(opaque.raw)
+        return [self._element("reasoning.encrypted", "data", wrap(opaque), call_id)]
+
+    def words(self, text: str) -> list[Any]:
+        """The element that holds the words themselves: some clients read them nowhere else where there are details."""
+        return [self._element("reasoning.text", "text", text)] if text else []
+
+    def _element(self, kind: str, name: str, value: str, call_id: str | None = None) -> dict[str, Any]:
         self._count += 1
-        return [
-            {
-                "type": "reasoning.encrypted",
-                "data": wrap(opaque),
-                "id": call_id or span_id(self._start, self._end),
-                "format": PROOF_FORMAT,
-                "index": self._count - 1,
-            }
-        ]
+        place = call_id or span_id(self._start, self._end)
+        return {"type": kind, name: value, "id": place, "format": PROOF_FORMAT, "index": self._count - 1}
 
 
 class Writer:
@@ -153,9 +160,9 @@ class Writer:
 
     def _tell(self, event: Event, out: list[bytes]) -> None:
         match event:
-            case Delta(text=text):
-                if text:
-                    out.append(self._delta(text))
+            case Delta(text=text, logprobs=logprobs):
+                if text or logprobs:
+                    out.append(self._delta(text, logprobs))
             case Start():
                 self._start(event, out)
             case End(opaque=opaque):
@@ -180,8 +187,8 @@ class Writer:
         self._after = b'],"usage":null}\n\n' if self._opening.wants_usage else b"]}\n\n"
         out.append(self._chunk(b'{"role":"assistant","content":""}'))
 
-    def _chunk(self, delta: bytes, finish: bytes = b"null") -> bytes:
-        choice = b'{"index":0,"delta":' + delta + b',"logprobs":null,"finish_reason":' + finish + b"}"
+    def _chunk(self, delta: bytes, finish: bytes = b"null", logprobs: bytes = b"null") -> bytes:
+        choice = b'{"index":0,"delta":' + delta + b',"logprobs":' + logprobs + b',"finish_reason":' + finish + b"}"
         return self._before + choice + self._after
 
     def _start(self, start: Start, out: list[bytes]) -> None:
@@ -199,16 +206,16 @@ class Writer:
             }
             out.append(self._chunk(msgspec.json.encode({"tool_calls": [call]})))
 
-    def _delta(self, text: str) -> bytes:
+    def _delta(self, text: str, logprobs: tuple[Logprob, ...]) -> bytes:
         coded = msgspec.json.encode(text)
         match self._kind:
             case BlockKind.TEXT:
-                return self._chunk(b'{"content":' + coded + b"}")
+                return self._chunk(b'{"content":' + coded + b"}", logprobs=_logprobs(logprobs))
             case BlockKind.REASONING:
                 self._proofs.grow(text)
                 return self._chunk(b'{"reasoning":' + coded + b"}")
             case BlockKind.REFUSAL:
-                return self._chunk(b'{"refusal":' + coded + b"}")
+                return self._chunk(b'{"refusal":' + coded + b"}", logprobs=_logprobs((), logprobs))
             case BlockKind.TOOL_CALL:
                 call = b'{"tool_calls":[{"index":%d,"function":{"arguments":' % self._calls
                 return self._chunk(call + coded + b"}}]}")
@@ -225,7 +232,7 @@ class Writer:
         if finish.native_reason is not None and finish.native_reason != finish.reason:
             reason += b',"native_finish_reason":' + msgspec.json.encode(finish.native_reason)
         out.append(self._chunk(b"{}", reason))
-        if self._opening.wants_usage and self._usage is not None:
+        if self._opening.wants_usage and self._usage is not None and is_counted(self._usage):
             usage = usage_object(priced(self._usage, self._opening))
             out.append(self._before + b'],"usage":' + msgspec.json.encode(usage) + b"}\n\n")
         out.append(sse.DONE)
@@ -233,20 +240,14 @@ class Writer:
 
 def write_reply(reply: Reply, opening: Opening) -> bytes:
     """A whole answer. Texts of one kind are joined: a message has one place for each."""
-    proofs = _Proofs()
     texts: dict[BlockKind, list[str]] = {kind: [] for kind in BlockKind}
-    calls: list[dict[str, Any]] = []
-    details: list[Any] = []
     for block in reply.blocks:
-        if block.kind is BlockKind.TOOL_CALL:
-            calls.append(_call(block, len(calls), opening, proofs, details))
-            continue
         texts[block.kind].append(block.text)
-        if block.kind is BlockKind.REASONING:
-            proofs.begin()
-            proofs.grow(block.text)
-            if block.opaque is not None:
-                details += proofs.details(block.opaque)
+    calls, details = _calls_and_details(reply.blocks, opening)
+    tokens = [
+        [token for block in reply.blocks if block.kind is kind for token in block.logprobs]
+        for kind in (BlockKind.TEXT, BlockKind.REFUSAL)
+    ]
     said, refused = "".join(texts[BlockKind.TEXT]), "".join(texts[BlockKind.REFUSAL])
     message: dict[str, Any] = {
         "role": "assistant",
@@ -263,7 +264,7 @@ def write_reply(reply: Reply, opening: Opening) -> bytes:
     choice: dict[str, Any] = {
         "index": 0,
         "message": message,
-        "logprobs": None,
+        "logprobs": msgspec.Raw(_logprobs(*map(tuple, tokens))),
         "finish_reason": finish.reason if finish else None,
     }
     if finish and finish.native_reason is not None and finish.native_reason != finish.reason:
@@ -275,24 +276,52 @@ def write_reply(reply: Reply, opening: Opening) -> bytes:
         "model": reply.head.model or opening.model,
         "choices": [choice],
     }
-    if reply.usage is not None:
+    if reply.usage is not None and is_counted(reply.usage):
         whole["usage"] = usage_object(priced(reply.usage, opening))
     return msgspec.json.encode(whole)
 
 
-def _call(block: Block, place: int, opening: Opening, proofs: _Proofs, details: list[Any]) -> dict[str, Any]:
-    call_id = block.id or f"call_{opening.id}_{place}"
+def _calls_and_details(blocks: tuple[Block, ...], opening: Opening) -> tuple[list[dict[str, Any]], list[Any]]:
+    """The tool calls, and the `reasoning_details`: what was proved, and beside foreign proofs the words as well."""
+    proofs = _Proofs()
+    calls: list[dict[str, Any]] = []
+    details: list[Any] = []
+    has_foreign = any(block.opaque is not None and block.opaque.dialect != NAME for block in blocks)
+    for block in blocks:
+        proof = block.opaque
+        if block.kind is BlockKind.REASONING:
+            proofs.begin()
+            proofs.grow(block.text)
+            if has_foreign and (proof is None or proof.dialect != NAME):
+                details += proofs.words(block.text)
+            if proof is not None:
+                details += proofs.details(proof)
+        elif block.kind is BlockKind.TOOL_CALL:
+            call = _call(block, len(calls), opening)
+            calls.append(call)
+            if proof is not None and "extra_content" not in call:
+                details += proofs.details(proof, call["id"])
+    return calls, details
+
+
+def _call(block: Block, place: int, opening: Opening) -> dict[str, Any]:
     call: dict[str, Any] = {
-        "id": call_id,
+        "id": block.id or f"call_{opening.id}_{place}",
         "type": "function",
         "function": {"name": block.name or "", "arguments": block.text},
     }
-    if block.opaque is not None:
-        if block.opaque.dialect == NAME and not block.opaque.raw.startswith(b"["):
-            call["extra_content"] = msgspec.Raw(block.opaque.raw)
-        else:
-            details += proofs.details(block.opaque, call_id)
+    proof = block.opaque
+    if proof is not None and proof.dialect == NAME and not proof.raw.startswith(b"["):
+        call["extra_content"] = msgspec.Raw(proof.raw)
     return call
+
+
+def _logprobs(said: tuple[Logprob, ...], refused: tuple[Logprob, ...] = ()) -> bytes:
+    """The tokens of a choice; null where there are none."""
+    if not said and not refused:
+        return b"null"
+    told = {"content": written(said) if said else None, "refusal": written(refused) if refused else None}
+    return msgspec.json.encode(told)
 
 
 def one_line(raw: bytes) -> bytes:

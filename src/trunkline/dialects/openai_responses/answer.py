@@ -14,6 +14,7 @@ import msgspec
 from trunkline.core.call import Opaque
 from trunkline.core.reply import Block, BlockKind, Finish, FinishReason, Head, Reply, Usage
 from trunkline.dialects.openai_responses.call import BETWEEN_PARTS, NAME
+from trunkline.dialects.token_logprobs import read_tokens
 from trunkline.dialects.upstream_error import (
     UpstreamError,
     classify,
@@ -57,6 +58,7 @@ class Part(msgspec.Struct):
     type: str | None = None
     text: str | None = None
     refusal: str | None = None
+    logprobs: msgspec.Raw = msgspec.Raw()
 
 
 class Item(msgspec.Struct):
@@ -188,7 +190,10 @@ def read_blocks(target: Target, output: msgspec.Raw) -> list[Block]:
         item = read_item(raw, target)
         if item.type == "message":
             parts = (part for part in item.content or () if part.type in PARTS)
-            blocks += [Block(PARTS[part.type], part.text or part.refusal or "") for part in parts]
+            blocks += [
+                Block(PARTS[part.type], part.text or part.refusal or "", logprobs=read_tokens(part.logprobs))
+                for part in parts
+            ]
         elif item.type == "reasoning":
             blocks.append(Block(BlockKind.REASONING, thought_text(item), opaque=proof(item)))
         elif item.type in CALLS:

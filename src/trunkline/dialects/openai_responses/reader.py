@@ -28,6 +28,7 @@ from trunkline.dialects.openai_responses.answer import (
     thought_text,
 )
 from trunkline.dialects.openai_responses.call import BETWEEN_PARTS
+from trunkline.dialects.token_logprobs import read_tokens
 from trunkline.dialects.upstream_error import cut_short, invalid_answer
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class _Event(msgspec.Struct):
     refusal: str | None = None
     arguments: str | None = None
     input: str | None = None
+    logprobs: msgspec.Raw = msgspec.Raw()
     part: msgspec.Raw = msgspec.Raw()
     item: msgspec.Raw = msgspec.Raw()
     response: Response | None = None
@@ -65,6 +67,7 @@ class _Typed(msgspec.Struct):
     error: Any = None
 
 
+_NOTHING: Final = msgspec.Raw()
 _EVENT = msgspec.json.Decoder(_Event)
 _TYPED = msgspec.json.Decoder(_Typed)
 
@@ -206,10 +209,10 @@ class Reader:
             self._start(kind, (event.output_index, event.item_id), part, events)
         elif index != self._index or self._open is None:
             raise invalid_answer(self._target, f"more {kind.value} after its end")
-        self._say(event.delta, events)
+        self._say(event.delta, events, event.logprobs)
 
     def _text_done(self, event: _Event, events: list[Event]) -> None:
-        self._whole(BlockKind.TEXT, event.text, event, events)
+        self._whole(BlockKind.TEXT, event.text, event, events, event.logprobs)
 
     def _refusal_done(self, event: _Event, events: list[Event]) -> None:
         self._whole(BlockKind.REFUSAL, event.refusal, event, events)
@@ -217,7 +220,14 @@ class Reader:
     def _call_done(self, event: _Event, events: list[Event]) -> None:
         self._whole(BlockKind.TOOL_CALL, event.arguments or event.input, event, events)
 
-    def _whole(self, kind: BlockKind, text: str | None, event: _Event, events: list[Event]) -> None:
+    def _whole(
+        self,
+        kind: BlockKind,
+        text: str | None,
+        event: _Event,
+        events: list[Event],
+        logprobs: msgspec.Raw = _NOTHING,
+    ) -> None:
         """All the text of a block: news only where there were no deltas."""
         part = event.content_index or 0
         index = self._find(event, kind, part)
@@ -225,14 +235,14 @@ class Reader:
             self._start(kind, (event.output_index, event.item_id), part, events)
             index = self._index
         if index == self._index and self._open is not None and not self._has_text:
-            self._say(text, events)
+            self._say(text, events, logprobs)
 
     def _part_done(self, event: _Event, events: list[Event]) -> None:
         part = read_part(event.part, self._target)
         if part.type not in PARTS:
             return
         kind = PARTS[part.type]
-        self._whole(kind, part.text or part.refusal, event, events)
+        self._whole(kind, part.text or part.refusal, event, events, part.logprobs)
         if self._find(event, kind, event.content_index or 0) == self._index:
             self._end(events)
 
@@ -256,7 +266,7 @@ class Reader:
         for place, part in enumerate(item.content or ()):
             if part.type in PARTS and self._lookup(names, PARTS[part.type], place) is None:
                 self._start(PARTS[part.type], names, place, events)
-                self._say(part.text or part.refusal, events)
+                self._say(part.text or part.refusal, events, part.logprobs)
         if self._open in {BlockKind.TEXT, BlockKind.REFUSAL}:
             self._end(events)
 
@@ -280,7 +290,8 @@ class Reader:
         if self._index < 0:  # nothing was streamed but the end
             for block in read_blocks(self._target, response.output):
                 self._start(block.kind, (), 0, events, id=block.id, name=block.name)
-                self._say(block.text, events)
+                if block.text:
+                    events.append(Delta(self._index, block.text, block.logprobs))
                 self._end(events, block.opaque)
                 self._has_calls = self._has_calls or block.kind is BlockKind.TOOL_CALL
         if (usage := read_usage(response.usage)) is not None:
@@ -313,10 +324,11 @@ class Reader:
                 self._blocks[known, kind, part] = self._index
         events.append(Start(self._index, kind, id, name))
 
-    def _say(self, text: str | None, events: list[Event]) -> None:
-        if text:
+    def _say(self, text: str | None, events: list[Event], logprobs: msgspec.Raw = _NOTHING) -> None:
+        tokens = read_tokens(logprobs) if logprobs else ()
+        if text or tokens:
             self._has_text = True
-            events.append(Delta(self._index, text))
+            events.append(Delta(self._index, text or "", tokens))
 
     def _end(self, events: list[Event], opaque: Opaque | None = None) -> None:
         if self._open is not None:

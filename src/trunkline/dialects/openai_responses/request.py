@@ -34,7 +34,7 @@ from trunkline.core.call import (
 )
 from trunkline.core.catalog import ThinkingForm
 from trunkline.core.problem import invalid
-from trunkline.dialects.openai_responses.call import ENCRYPTED, NAME
+from trunkline.dialects.openai_responses.call import ENCRYPTED, LOGPROBS, NAME
 from trunkline.dialects.temperature import temperature_for
 
 if TYPE_CHECKING:
@@ -108,13 +108,21 @@ def write_body(call: Call, target: Target) -> tuple[bytes, tuple[str, ...]]:
         request["text"] = {"format": _format(call.format)}
     if call.thinking is not None and (reasoning := _reasoning(call.thinking, target, body)) is not None:
         request["reasoning"] = reasoning
-        if call.thinking.is_on:
-            request["include"] = [ENCRYPTED]
+    if includes := _includes(call, request):
+        request["include"] = includes
     metadata = None if call.metadata is None else msgspec.Raw(call.metadata)
     said = {"user": call.user, "metadata": metadata, "service_tier": call.service_tier}
     request.update({name: value for name, value in said.items() if value is not None})
     _add_extras(request, body.extras(call.extras))
     return msgspec.json.encode(request), body.dropped
+
+
+def _includes(call: Call, request: Mapping[str, object]) -> list[str]:
+    """What is to come beside the text."""
+    includes = [LOGPROBS] if call.logprobs or call.top_logprobs else []
+    if call.thinking is not None and call.thinking.is_on and "reasoning" in request:
+        includes.append(ENCRYPTED)
+    return includes
 
 
 def _tools(call: Call, request: dict[str, object], body: Body) -> None:
@@ -147,12 +155,13 @@ def _sampling(call: Call, target: Target, request: dict[str, object], body: Body
         )
     if call.top_p is not None:
         request["top_p"] = call.top_p
+    if call.top_logprobs is not None:
+        request["top_logprobs"] = call.top_logprobs
     unsaid = {
         "top_k": call.top_k,
         "seed": call.seed,
         "frequency_penalty": call.frequency_penalty or None,  # 0 is what it is without one
         "presence_penalty": call.presence_penalty or None,
-        "logprobs": call.logprobs or call.top_logprobs or None,  # an answer's events have no place for them
     }
     for name, value in unsaid.items():
         if value is not None:

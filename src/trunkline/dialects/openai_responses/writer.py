@@ -16,13 +16,14 @@ from trunkline.dialects import sse
 from trunkline.dialects.opaque import PREFIX, wrap
 from trunkline.dialects.openai_responses.call import CALL_PREFIX, NAME
 from trunkline.dialects.openai_responses.problem import error_data, response_error
+from trunkline.dialects.token_logprobs import written
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from trunkline.core.call import Opaque
     from trunkline.core.problem import Problem
-    from trunkline.core.reply import Reply
+    from trunkline.core.reply import Logprob, Reply
     from trunkline.dialects.dialect import Opening
 
 MAX_ID_CHARACTERS: Final = 40
@@ -32,6 +33,7 @@ _NO_ID = re.compile(r"[^A-Za-z0-9_-]")
 _ENCODE = msgspec.json.Encoder()
 
 _Fields = dict[str, object]
+_NO_LOGPROBS: Final = b',"logprobs":[],"sequence_number":'
 
 _INCOMPLETE: Final[Mapping[FinishReason, str]] = {
     FinishReason.LENGTH: "max_output_tokens",
@@ -51,6 +53,7 @@ class _Open:
     def __init__(self, start: Start) -> None:
         self.start = start
         self.pieces: list[str] = []
+        self.logprobs: list[Logprob] = []
         self.before = b""
         self.after = b""
 
@@ -82,7 +85,7 @@ class Writer:
         out: list[bytes] = []
         for event in events:
             if type(event) is Delta:
-                self._delta(event.text, out)
+                self._delta(event, out)
                 continue
             if isinstance(event, Head) and not self._is_begun:
                 self._id = event.id or self._id
@@ -171,7 +174,7 @@ class Writer:
         name = _DELTA_EVENT[start.kind]
         prefix = _ENCODE.encode({"type": name, **where})[:-1]
         block.before = b"event: " + name.encode() + b"\ndata: " + prefix + b',"delta":'
-        block.after = b',"logprobs":[],"sequence_number":' if start.kind is BlockKind.TEXT else b',"sequence_number":'
+        block.after = _NO_LOGPROBS if start.kind is BlockKind.TEXT else b',"sequence_number":'
 
     def _start_part(self, kind: BlockKind, out: list[bytes]) -> _Fields:
         if self._message is None:
@@ -186,7 +189,7 @@ class Writer:
             self._output.append(self._message)
             self._tell("response.output_item.added", {**self._place(), "item": self._message}, out)
         where = {"item_id": self._message["id"], **self._place(), "content_index": len(self._content)}
-        self._tell("response.content_part.added", {**where, "part": _part(kind, "")}, out)
+        self._tell("response.content_part.added", {**where, "part": _part(kind, "", [])}, out)
         return where
 
     def _start_item(self, item: _Fields, out: list[bytes]) -> _Fields:
@@ -195,16 +198,20 @@ class Writer:
         self._tell("response.output_item.added", {**self._place(), "item": item}, out)
         return {"item_id": item["id"], **self._place()}
 
-    def _delta(self, text: str, out: list[bytes]) -> None:
-        block = self._block
-        if block is None or not text:
+    def _delta(self, delta: Delta, out: list[bytes]) -> None:
+        block, text = self._block, delta.text
+        if block is None or not (text or delta.logprobs):
             return
         if block.start.kind is BlockKind.REASONING and not block.pieces:
             part = {"type": "summary_text", "text": ""}
             where = {**self._where(), "summary_index": 0}
             self._tell("response.reasoning_summary_part.added", {**where, "part": part}, out)
         block.pieces.append(text)
-        out += (block.before, _ENCODE.encode(text), block.after, str(self._sequence).encode(), b"}\n\n")
+        after = block.after
+        if delta.logprobs and block.start.kind is BlockKind.TEXT:
+            block.logprobs += delta.logprobs
+            after = b',"logprobs":%b,"sequence_number":' % _ENCODE.encode(written(delta.logprobs, needs_bytes=True))
+        out += (block.before, _ENCODE.encode(text), after, str(self._sequence).encode(), b"}\n\n")
         self._sequence += 1
 
     def _end(self, opaque: Opaque | None, out: list[bytes]) -> None:
@@ -214,17 +221,18 @@ class Writer:
         text = "".join(block.pieces)
         match block.start.kind:
             case BlockKind.TEXT | BlockKind.REFUSAL:
-                self._end_part(block.start.kind, text, out)
+                self._end_part(block, text, out)
             case BlockKind.REASONING:
                 self._end_thought(text, opaque, out)
             case BlockKind.TOOL_CALL:
                 self._end_call(text, opaque, out)
 
-    def _end_part(self, kind: BlockKind, text: str, out: list[bytes]) -> None:
+    def _end_part(self, block: _Open, text: str, out: list[bytes]) -> None:
+        kind, logprobs = block.start.kind, written(block.logprobs, needs_bytes=True)
         where = {**self._where(), "content_index": len(self._content)}
-        part = _part(kind, text)
+        part = _part(kind, text, logprobs)
         if kind is BlockKind.TEXT:
-            self._tell("response.output_text.done", {**where, "text": text, "logprobs": []}, out)
+            self._tell("response.output_text.done", {**where, "text": text, "logprobs": logprobs}, out)
         else:
             self._tell("response.refusal.done", {**where, "refusal": text}, out)
         self._tell("response.content_part.done", {**where, "part": part}, out)
@@ -276,7 +284,8 @@ class Writer:
         if self._message is not None:
             content = list(self._content)
             if block is not None:
-                content.append(_part(block.start.kind, "".join(block.pieces)))
+                tokens = written(block.logprobs, needs_bytes=True)
+                content.append(_part(block.start.kind, "".join(block.pieces), tokens))
             self._message.update(status="incomplete", content=content)
         elif block is not None and block.start.kind is BlockKind.TOOL_CALL:
             self._output[-1].update(status="incomplete", arguments="".join(block.pieces))
@@ -303,9 +312,9 @@ def write_reply(reply: Reply, opening: Opening) -> bytes:
     return _ENCODE.encode(writer.response())
 
 
-def _part(kind: BlockKind, text: str) -> _Fields:
+def _part(kind: BlockKind, text: str, logprobs: list[_Fields]) -> _Fields:
     if kind is BlockKind.TEXT:
-        return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+        return {"type": "output_text", "text": text, "annotations": [], "logprobs": logprobs}
     return {"type": "refusal", "refusal": text}
 
 
