@@ -52,6 +52,9 @@ def dialect_paths(errors: Json, not_found: Json) -> Json:
         ("credits", "The caller's credits, in OpenRouter's shape"),
     ):
         paths[f"/api/v1/{path}"] = {"get": _list(summary, not_found)}
+    paths["/api/v1/models/{model}/endpoints"] = {
+        "get": {**_list("A model's targets, in OpenRouter's shape", not_found), "parameters": [_MODEL]}
+    }
     for base in (*BASES, "/v1beta"):
         paths[f"{base}/models"] = {"get": _list("The models that can be asked for", not_found)}
         paths[f"{base}/models/{{model}}"] = {"get": {**_list("One model", not_found), "parameters": [_MODEL]}}
