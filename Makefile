@@ -7,7 +7,7 @@ LOCK   := $(BIN)/uv pip compile pyproject.toml --extra local --group build --gen
           --universal --python-version 3.11 --no-header --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run dev demo test test-all bench-dialects check format lock web npm-clients docs clean
+.PHONY: help run dev demo test test-all bench bench-quick bench-profile bench-dialects check format lock web npm-clients docs clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -27,8 +27,18 @@ test: $(VENV)/.dev web npm-clients  ## every test that takes seconds
 test-all: $(VENV)/.dev web npm-clients  ## every test, at full size
 	TRUNKLINE_FULL=1 $(BIN)/python -m pytest
 
-bench-dialects: $(VENV)/.dev  ## what the dialects cost; writes docs/performance.md
-	$(BIN)/python bench/dialects.py --write
+# What the benchmarks find goes into docs/performance.md with ARGS=--write.
+bench: $(VENV)/.dev  ## the router beside nginx and haproxy, in five minutes
+	$(BIN)/python bench/run.py $(ARGS)
+
+bench-quick: $(VENV)/.dev  ## the same in half a minute
+	$(BIN)/python bench/run.py --quick $(ARGS)
+
+bench-profile: $(VENV)/.dev  ## where the CPU of a request and of a chunk goes
+	$(BIN)/python bench/profiled.py $(ARGS)
+
+bench-dialects: $(VENV)/.dev  ## what the dialects cost
+	$(BIN)/python bench/dialects.py $(ARGS)
 
 check: $(VENV)/.dev  ## format, lint, types, import layers, generated docs
 	$(BIN)/ruff format --check

@@ -1,0 +1,68 @@
+"""What a server costs the machine, read from /proc: CPU time and memory of a process and all its descendants."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+PROC = Path("/proc")
+TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+
+
+class Ticks(NamedTuple):
+    """One line of /proc/PID/stat: https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html."""
+
+    pid: int
+    parent: int
+    spent: int
+    """User and system time of the process and of its children that have ended and were waited for, in ticks."""
+
+
+def family(root: int) -> list[Ticks]:
+    """This process and its living descendants. Empty once it has ended."""
+    everybody = {one.pid: one for one in map(_ticks, _pids()) if one is not None}
+    found = [everybody[root]] if root in everybody else []
+    for one in found:
+        found += [other for other in everybody.values() if other.parent == one.pid]
+    return found
+
+
+def cpu_s(root: int) -> float:
+    """The user and system time that the tree of this process has taken so far, in seconds, to one tick (10 ms)."""
+    return sum(one.spent for one in family(root)) * TICK_S
+
+
+def memory_bytes(root: int) -> int:
+    """The memory of the tree: its proportional share of each page, so that what processes share counts once."""
+    return sum(_share_bytes(one.pid) for one in family(root))
+
+
+def core_busy_s(core: int) -> float:
+    """The time in which this core did anything for anyone, in seconds."""
+    for line in (PROC / "stat").read_text().splitlines():
+        name, *fields = line.split()
+        if name == f"cpu{core}":
+            user, nice, system, _idle, _waiting, interrupts, soft, stolen = map(int, fields[:8])
+            return (user + nice + system + interrupts + soft + stolen) * TICK_S
+    return 0.0
+
+
+def _pids() -> list[int]:
+    return [int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit()]
+
+
+def _ticks(pid: int) -> Ticks | None:
+    try:
+        text = (PROC / str(pid) / "stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    fields = text.rpartition(")")[2].split()  # the name before it may hold spaces
+    return Ticks(pid, int(fields[1]), sum(map(int, fields[11:15])))
+
+
+def _share_bytes(pid: int) -> int:
+    for line in (PROC / str(pid) / "smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * 1024
+    return 0
