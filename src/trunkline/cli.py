@@ -350,11 +350,15 @@ def _watched(config: Path | None) -> tuple[Path, ...]:
 
 
 def _greet(settings: Settings, listening: Listening) -> None:
+    from trunkline.core.problem import Problem
     from trunkline.settings.values import compile_catalog
 
     host = "localhost" if settings.server.is_loopback else settings.server.host
     url = f"http://{host}:{listening.port}"
-    model = compile_catalog(settings).default_name()
+    try:
+        model = compile_catalog(settings).default_name()
+    except Problem:
+        model = "none is the default: each request names one"
     history = "on" if settings.chat_database_url else "off (CHAT_DATABASE_URL is not set)"
     _say(
         f"[bold]Trunkline {__version__}[/bold] is listening on [bold]{url}[/bold]\n"
