@@ -197,9 +197,9 @@ async def test_what_a_conversation_has_no_place_for_is_refused(
 
 async def test_what_is_left_out_is_named(client: openai.AsyncOpenAI) -> None:
     told = await client.completions.with_raw_response.create(
-        model="openai_chat/m", prompt="Tell", logprobs=2, extra_body={"top_a": 1}
+        model="openai_chat/m", prompt="Tell", logit_bias={"50256": -100}, extra_body={"top_a": 1}
     )
-    assert set(told.headers["x-trunkline-dropped"].split(", ")) == {"logprobs", "top_a"}
+    assert set(told.headers["x-trunkline-dropped"].split(", ")) == {"logit_bias", "top_a"}
 
 
 async def test_a_completion_that_breaks_ends_in_an_error_and_no_done(
