@@ -13,6 +13,7 @@ import msgspec
 
 from trunkline.core.catalog import Model, Quirks, Timeouts
 from trunkline.core.resilience import BreakerLimits, HealthLimits, RetryLimits
+from trunkline.settings.prices import PriceRow
 from trunkline.settings.reading import presets
 from trunkline.settings.routes import LegRow, RouteRow
 from trunkline.settings.values import ProviderRow, Server
@@ -113,10 +114,95 @@ family is what is known of all models whose names begin with its `id`.
 """
 
 ROUTES = """
+```toml
+[models.fast]
+targets = [
+    "groq/llama-3.3-70b-versatile",
+    { target = "openrouter/meta-llama/llama-3.3-70b-instruct", weight = 2, max_price = 0.8 },
+    { target = "local/smollm2-135m", caller = "batch" },
+]
+policy = ["sticky", "cheapest"]
+timeouts = { first_token_s = 10 }
+```
+
+Each target is `provider/model`, an alias, or a slug that an aggregator serves; it must be there when the router starts,
+except one on this machine. `weight` is its part among the weighted, the sticky and the least busy. The others are
+conditions: `needs` (images, files, audio, tools, schema: only for requests that need one of these), `max_price` (only
+while a million tokens of output cost no more dollars), `region` and `caller` (tags that the request or its key must
+carry), `canary` (the share of conversations, 0 to 1, that try it first) and `tier` (0, 1 or 2: how much it can do, for
+`auto`).
+
 `policy` is one or several of priority, weighted, fastest, cheapest, least_busy, sticky, auto: each decides among those
 that the one before holds for equal. `hedge` asks a second target, too, while the first is slow, for one request in
 twenty. `resume` lets a text that breaks off go on at another target: `true` at those that are known to go on from a
 text that has begun, `"instruct"` at any, in words. `timeouts` are as above, for this route.
+"""
+
+CREDENTIALS = """
+Several keys for one provider share its requests, and each is spared on its own when it is refused or limited:
+
+```toml
+[providers.groq]
+credentials = ["env:GROQ_KEY_1", "env:GROQ_KEY_2"]
+```
+"""
+
+RETRIES = """
+```toml
+[retries]
+attempts = 3        # after the first, for one request
+share = 0.1         # of a retry that each request earns for all of them together, within window_s
+```
+
+`reserve_per_s` retries a second are there whatever was earned, `concurrent` of them at once. Before the same target is
+tried again, a random part of `backoff_s` passes, doubled each time up to `longest_backoff_s`. Shares are from 0 to 1.
+"""
+
+BREAKER = """
+```toml
+[breaker]
+consecutive = 3     # failures in a row after which a target is left alone
+open_s = 10         # for so long, twice as long each time it fails again, up to longest_s
+```
+
+It also opens when at least `least` answers within `window_s` failed by `share` or more. By chance up to `jitter` of the
+wait is left out. After it closes, a target's traffic grows from `slow_start_share` to all within `slow_start_s`. Where
+fewer than `panic_share` of a route's targets are left, breakers are not believed and all are asked; 0 believes them
+always. Breakers are per process.
+"""
+
+HEALTH = """
+```toml
+[health]
+cool_s = 2          # how long a limit on the rate is respected where the provider does not say
+```
+
+Where it does say, it is respected for up to `longest_cool_s`. A refused key is tried again after `refused_s`, twice as
+long each time, up to `longest_refused_s`. Averages forget half of what they knew in `half_life_s`.
+"""
+
+PRICES = """
+```toml
+[prices."openai/gpt-4.1"]       # what is agreed with the vendor; dollars for a million tokens
+input = "1.80"
+output = "7.20"
+cached = 0.45
+
+[prices."ollama/qwen3"]         # a server of your own: not known unless you say so
+input = 0
+output = 0
+```
+
+Other prices come from [genai-prices](https://github.com/pydantic/genai-prices), as of the installed version: each
+vendor's list, by `price_list` of the provider's row. They are written to the cache directory at the first start;
+nothing is asked over the network. Upgrade it, reload, and they are new; so is a price that has changed on its day. What
+is not in a list has no known price, and is never taken to be free.
+
+A price that depends on the length of the input is exact, as is one that begins on a day. Where it depends on the hour,
+the dearest of the day counts. Tokens of audio and pictures count as text; what is written to a cache counts as kept for
+five minutes; fees for searches, priority and batches are left out. What an upstream says that a request has cost comes
+before all of this. `request` is for each request; `cached`, `cache_write` and `reasoning` cost what plain tokens do
+unless they are given.
 """
 
 INTERNAL = frozenset(
@@ -175,15 +261,21 @@ def page() -> str:
         + table("[server]", Server, directories)
         + table("[timeouts], and `timeouts` of a provider: seconds", Timeouts)
         + table("[providers.NAME]", ProviderRow, INTERNAL)
+        + CREDENTIALS
         + table("`quirks` of a provider", Quirks)
-        + table("`models` and `families` of a provider", Model)
+        + table("`models` and `families` of a provider", Model, frozenset({"price"}))
         + MODELS
         + table("[models.NAME], a route", RouteRow)
         + table("a target of a route", LegRow)
         + ROUTES
+        + table('[prices."provider/model"]: dollars for a million tokens', PriceRow)
+        + PRICES
         + table("[retries]", RetryLimits)
+        + RETRIES
         + table("[breaker], for each target: seconds", BreakerLimits)
+        + BREAKER
         + table("[health], for each target: seconds", HealthLimits)
+        + HEALTH
     )
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from functools import partial
 from pathlib import Path
 
 from trunkline.app import Application
-from trunkline.settings.reading import load
+from trunkline.settings.sources import Sources
 from trunkline.telemetry import configure_logging
 
-_read = partial(load, os.environ, Path.cwd())
-_settings = _read()
+_sources = Sources(os.environ, Path.cwd())
+_settings = _sources.settings()
 configure_logging(_settings.server.log_level, _settings.server.log_format)
-app = Application(_settings, reread=_read)
+app = Application(_settings, reread=_sources.settings)

@@ -204,10 +204,11 @@ def _flags(host: str | None, port: int | None, workers: int | None) -> dict[str,
 
 
 def _load(flags: Mapping[str, str], config: Path | None) -> Settings:
-    from trunkline.settings.reading import SettingsError, load
+    from trunkline.settings.reading import SettingsError
+    from trunkline.settings.sources import Sources
 
     try:
-        return load(os.environ, Path.cwd(), flags=flags, config=config)
+        return Sources(os.environ, Path.cwd(), flags, config).settings()
     except SettingsError as error:
         _fail("\n".join(error.mistakes), EXIT_MISCONFIGURED)
 
@@ -307,11 +308,12 @@ def _serve(flags: Mapping[str, str], config: Path | None, local: Local, *, reloa
     beside.fetch()
 
     def current() -> bytes:
-        from trunkline.settings.reading import SettingsError, load
+        from trunkline.settings.reading import SettingsError
+        from trunkline.settings.sources import Sources
         from trunkline.settings.values import to_bytes
 
         try:
-            return to_bytes(beside.added_to(load(os.environ, Path.cwd(), flags=flags, config=config)))
+            return to_bytes(beside.added_to(Sources(os.environ, Path.cwd(), flags, config).settings()))
         except SettingsError as error:
             raise CannotStart("\n".join(error.mistakes)) from error
 

@@ -162,6 +162,10 @@ def routed(*legs: tuple[str, Price | None], sort: str | None = None, **most: Any
     return names(plan(Wanted(envelope, "openai_chat", Caller(), catalog, Facts), RULES))
 
 
+def test_a_target_that_is_written_twice_stands_at_its_first_place() -> None:
+    assert routed(("a", None), ("b", None), ("a", None)) == ["a/m", "b/m"]
+
+
 def test_a_caller_may_sort_by_price_and_set_the_most_that_it_pays() -> None:
     legs = (("dear", DEAR), ("unknown", None), ("cheap", CHEAP))
     assert routed(*legs) == ["dear/m", "unknown/m", "cheap/m"]

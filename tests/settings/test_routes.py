@@ -91,13 +91,54 @@ def test_every_mistake_is_named_in_one_go(desk: Desk) -> None:
     assert [line.removeprefix("trunkline.toml: models.").split(" ")[0].rstrip(":.") for line in told] == [
         "a.targets[3].weight",
         "b.targets",
-        "c.policy",
-        "c.resume",
         "c.targets[1].canary",
         "c.targets[2].max_price",
+        "c.policy",
+        "c.resume",
         "d.cache_ttl_s",
         "d.colour",
+        "d.timeouts.soon",
     ]
+
+
+@pytest.mark.parametrize(
+    ("written", "where", "says"),
+    [
+        ("targets = 'groq/x'", "targets", "must name at least one target"),
+        ("targets = ['groq/x', 5]", "targets[1]", "must be a string, or a table"),
+        ("targets = ['groq/x', {weight = 2}]", "targets[1]", "has no `target`"),
+        ("targets = [{target = 'groq/x', wait = 2}]", "targets[0].wait", "is not a setting"),
+        ("targets = [{target = 'groq/x', weight = -1}]", "targets[0].weight", "not negative"),
+        ("targets = [{target = 'groq/x', weight = nan}]", "targets[0].weight", "not negative"),
+        ("targets = [{target = 'groq/x', weight = 'much'}]", "targets[0].weight", "Expected `float`"),
+        ("targets = [{target = 'groq/x', canary = -0.1}]", "targets[0].canary", "not negative"),
+        ("targets = [{target = 'groq/x', needs = ['wings']}]", "targets[0].needs", "Invalid enum value 'wings'"),
+        ("targets = [{target = 'groq/x', tier = 3}]", "targets[0].tier", "Expected `int` <= 2"),
+        ("targets = [{target = 'groq/x', max_price = 'nan'}]", "targets[0].max_price", "number of dollars"),
+        ("targets = ['groq/x']\npolicy = []", "policy", "must name at least one"),
+        ("targets = ['groq/x']\npolicy = ['sticky', 'sticky']", "policy", "names 'sticky' more than once"),
+        ("targets = ['groq/x']\npolicy = ['priority', 'sticky']", "policy", "something after 'priority'"),
+        ("targets = ['groq/x']\ntimeouts = 5", "timeouts", "must be a table"),
+        ("targets = ['groq/x']\ntimeouts = {total_s = -1}", "timeouts.total_s", "not negative"),
+        ("targets = ['groq/x']\nsingle_flight = true", "single_flight", "is not built yet"),
+        ("targets = ['groq/x']\nhedge = 1", "hedge", "Expected `bool`"),
+    ],
+)
+def test_a_mistake_in_a_route_is_named_with_its_place(desk: Desk, written: str, where: str, says: str) -> None:
+    (told,) = desk.write(toml=f"[models.a]\n{written}").mistakes(GROQ_API_KEY="g")
+    assert told.removeprefix("trunkline.toml: models.a.").startswith(where)
+    assert says in told
+
+
+def test_an_alias_of_a_route_is_no_target(desk: Desk) -> None:
+    toml = '[aliases]\nx = "b"\n[models.a]\ntargets = ["x"]\n[models.b]\ntargets = ["groq/y"]'
+    (told,) = desk.write(toml=toml).mistakes(GROQ_API_KEY="g")
+    assert told == "trunkline.toml: models.a.targets[0]: 'x' is a route itself: name its targets."
+
+
+def test_an_alias_of_a_model_is_a_target(desk: Desk) -> None:
+    desk.write(toml='[aliases]\nx = "groq/y"\n[models.fast]\ntargets = ["x", "some/slug"]')
+    assert [leg.target.name for leg in route_of(desk.load(**KEYS)).legs] == ["groq/y", "openrouter/some/slug"]
 
 
 def test_a_target_that_nobody_serves_is_named_with_the_way_out(desk: Desk) -> None:
@@ -123,6 +164,37 @@ def test_a_setting_of_these_that_is_none_is_named(desk: Desk, table: str) -> Non
     assert desk.write(toml=f"[{table}]\nnothing = 1").mistakes(**KEYS) == [
         f"trunkline.toml: {table}.nothing is not a setting."
     ]
+
+
+@pytest.mark.parametrize(
+    ("written", "says"),
+    [
+        ("[retries]\nattempts = 11", "retries.attempts: Expected `int` <= 10"),
+        ("[retries]\nshare = 1.5", "retries.share: Expected `float` <= 1.0"),
+        ("[retries]\nwindow_s = 0", "retries.window_s: Expected `float` > 0.0"),
+        ("[retries]\nconcurrent = 1.5", "retries.concurrent: Expected `int`"),
+        ("[breaker]\nconsecutive = 0", "breaker.consecutive: Expected `int` >= 1"),
+        ("[breaker]\njitter = 2", "breaker.jitter: Expected `float` <= 1.0"),
+        ("[breaker]\nopen_s = 1e9", "breaker.open_s: Expected `float` <= 86400.0"),
+        ("[breaker]\npanic_share = -1", "breaker.panic_share must be a number that is not negative"),
+        ("[health]\nhalf_life_s = 0", "health.half_life_s: Expected `float` > 0.0"),
+        ("[health]\ncool_s = nan", "health.cool_s must be a number that is not negative"),
+        ("health = 5", "health must be a table"),
+    ],
+)
+def test_a_value_of_these_that_cannot_be_is_named(desk: Desk, written: str, says: str) -> None:
+    (told,) = desk.write(toml=written).mistakes(**KEYS)
+    assert told.removeprefix("trunkline.toml: ").startswith(says)
+
+
+def test_they_are_all_told_in_one_go(desk: Desk) -> None:
+    told = desk.write(toml="[retries]\nshare = 2\n[breaker]\nleast = 0\nshare = 3\n[health]\nhalf_life_s = 0")
+    assert len(told.mistakes(**KEYS)) == 4
+
+
+def test_how_failures_are_met_travels_to_a_worker(desk: Desk) -> None:
+    settings = desk.write(toml="[retries]\nattempts = 4\n[breaker]\nleast = 3\n[health]\ncool_s = 9").load(**KEYS)
+    assert from_bytes(to_bytes(settings)) == settings
 
 
 SEVERAL = '[providers.groq]\ncredentials = ["env:ONE", "env:TWO", "env:THREE"]\n'

@@ -9,6 +9,7 @@ import pytest
 
 from trunkline.core.caller import Secret
 from trunkline.core.catalog import Model, Origin, Provider, Quirks, Timeouts
+from trunkline.core.price import Price
 from trunkline.settings.reading import presets
 from trunkline.settings.values import Settings, compile_catalog, from_bytes, local_provider, to_bytes, with_local
 from trunkline.settings.variables import VARIABLES
@@ -80,6 +81,9 @@ def test_bytes_that_are_no_settings_are_refused(data: bytes) -> None:
 LOCAL = local_provider(8123, "smollm2", 4096)
 
 
+FREE = Price(input_nano=0, output_nano=0)
+
+
 def test_the_local_models_row() -> None:
     assert local_provider(8123, "smollm2", 4096) == Provider(
         name="local",
@@ -88,7 +92,7 @@ def test_the_local_models_row() -> None:
         origin=Origin("http", "127.0.0.1", 8123),
         path="/v1",
         default_model="smollm2",
-        models=(Model(id="smollm2", context_tokens=4096, max_output_tokens=4096),),
+        models=(Model(id="smollm2", context_tokens=4096, max_output_tokens=4096, price=FREE),),
         allow_private=True,
         timeouts=Timeouts(first_token_s=300.0),
         quirks=Quirks(prefill=True),

@@ -13,6 +13,7 @@ import msgspec
 from trunkline.core.call import Need
 from trunkline.core.caller import Secret
 from trunkline.core.price import Price
+from trunkline.core.price_list import PriceList
 from trunkline.core.problem import Kind, invalid
 
 if TYPE_CHECKING:
@@ -167,6 +168,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
 
     `auth_scope` is what a signature or a token is for: `region/service` of AWS, or an OAuth scope. `auth_values` are
     the operator's own variables for it, by name. `families` are rows for all models whose names begin so.
+    `price_list` is the name of the list that has its prices; empty where there is none.
     """
 
     name: str
@@ -187,6 +189,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     auth_values: tuple[tuple[str, Secret], ...] = ()
     models: tuple[Model, ...] = ()
     families: tuple[Model, ...] = ()
+    price_list: str = ""
     allow_private: bool = False
     timeouts: Timeouts = Timeouts()
 
@@ -299,13 +302,48 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     """All providers that are on and the routes over them, in the order of the configuration.
 
-    `default_model` is what a request without a name gets.
+    `default_model` is what a request without a name gets. `prices` are the operator's own, by `provider/model`; they
+    come before those of the vendors' `price_lists`.
     """
 
     providers: tuple[Provider, ...]
     routes: tuple[Route, ...] = ()
     aliases: tuple[tuple[str, str], ...] = ()
     default_model: str | None = None
+    prices: dict[str, Price] = {}
+    price_lists: dict[str, PriceList] = {}
+
+    def price_of(self, provider: Provider, model_id: str) -> Price | None:
+        """What this model costs there; None where nobody knows."""
+        own = self.prices.get(provider.full_name(model_id)) if self.prices else None
+        if own is not None:
+            return own
+        price_list = self.price_lists.get(provider.price_list)
+        return price_list.price_of(model_id) if price_list is not None else None
+
+    def priced(self) -> Catalog:
+        """The catalogue with a price on each model that is listed, so that it need not be looked for again."""
+        if not self.prices and not self.price_lists:
+            return self
+        return msgspec.structs.replace(
+            self,
+            providers=tuple(
+                msgspec.structs.replace(
+                    provider,
+                    models=tuple(
+                        msgspec.structs.replace(model, price=self.price_of(provider, model.id) or model.price)
+                        for model in provider.models
+                    ),
+                )
+                for provider in self.providers
+            ),
+        )
+
+    def _target(self, provider: Provider, model_id: str) -> Target:
+        model = provider.model(model_id)
+        if model.price is None and (price := self.price_of(provider, model_id)) is not None:
+            model = msgspec.structs.replace(model, price=price)
+        return Target(provider, model)
 
     def route(self, name: str | None) -> Route:
         """The targets that a model's name means, and how to choose among them; a single target is a route of one leg.
@@ -336,13 +374,13 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
             for provider in self.providers:
                 if provider.name == head:
                     # OpenRouter's own slugs begin with its name: `openrouter/auto` is whole as it stands.
-                    return Target(provider, provider.model(name if provider.lists(name) else rest))
+                    return self._target(provider, name if provider.lists(name) else rest)
             for provider in self.providers:
                 if provider.quirks.serves_any_model:
-                    return Target(provider, provider.model(name))
+                    return self._target(provider, name)
         for provider in self.providers:
             if provider.lists(name):
-                return Target(provider, provider.model(name))
+                return self._target(provider, name)
         nearest = difflib.get_close_matches(name, sorted(self.names()), n=3, cutoff=0.4)
         hint = f" Did you mean {' or '.join(repr(near) for near in nearest)}?" if nearest else ""
         raise invalid(f"No provider here serves the model {name[:200]!r}.{hint}", param="model", kind=Kind.NOT_FOUND)

@@ -20,6 +20,7 @@ class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Nano-dollars for a million tokens of each kind, and for a request.
 
     A kind that is None costs what plain input does (cached, written to the cache) or plain output does (reasoning).
+    `tiers`, by tokens of input from the fewest: above so many, every token of the request costs what is said there.
     """
 
     input_nano: int
@@ -28,6 +29,12 @@ class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     cache_write_nano: int | None = None
     reasoning_nano: int | None = None
     request_nano: int = 0
+    tiers: tuple[tuple[int, Price], ...] = ()
+
+    def at(self, input_tokens: int) -> Price:
+        """The price of a request with so many tokens of input."""
+        reached = [price for above, price in self.tiers if input_tokens > above]
+        return reached[-1] if reached else self
 
     def cost_nano(self, usage: Usage) -> int | None:
         """What this usage costs, rounded up; None where it does not say how many tokens there were."""
@@ -36,18 +43,21 @@ class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         cached = min(usage.cached_tokens or 0, usage.input_tokens)
         written = min(usage.cache_write_tokens or 0, usage.input_tokens - cached)
         thought = min(usage.reasoning_tokens or 0, usage.output_tokens)
+        price = self.at(usage.input_tokens)
         total = (
-            (usage.input_tokens - cached - written) * self.input_nano
-            + cached * _or(self.cached_nano, self.input_nano)
-            + written * _or(self.cache_write_nano, self.input_nano)
-            + (usage.output_tokens - thought) * self.output_nano
-            + thought * _or(self.reasoning_nano, self.output_nano)
+            (usage.input_tokens - cached - written) * price.input_nano
+            + cached * _or(price.cached_nano, price.input_nano)
+            + written * _or(price.cache_write_nano, price.input_nano)
+            + (usage.output_tokens - thought) * price.output_nano
+            + thought * _or(price.reasoning_nano, price.output_nano)
         )
-        return -(-total // MILLION) + self.request_nano
+        return -(-total // MILLION) + price.request_nano
 
     def estimate_nano(self, input_tokens: int, output_tokens: int) -> int:
         """What so many tokens would cost without a cache, rounded up."""
-        return -(-(input_tokens * self.input_nano + output_tokens * self.output_nano) // MILLION) + self.request_nano
+        price = self.at(input_tokens)
+        total = input_tokens * price.input_nano + output_tokens * price.output_nano
+        return -(-total // MILLION) + price.request_nano
 
 
 def dollars(nano: int) -> str:

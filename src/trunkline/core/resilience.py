@@ -5,7 +5,14 @@ The defaults are what the field's proxies have settled on: Envoy's and linkerd's
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
+
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
+Span = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
+"""Seconds that something is divided by, or that are taken to a power."""
 
 
 class RetryLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -15,13 +22,13 @@ class RetryLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     target waits a random part of `backoff_s`, doubled each time up to `longest_backoff_s`.
     """
 
-    attempts: int = 2
-    share: float = 0.2
-    window_s: float = 10.0
+    attempts: Annotated[int, msgspec.Meta(ge=0, le=10)] = 2
+    share: Share = 0.2
+    window_s: Span = 10.0
     reserve_per_s: float = 10.0
-    concurrent: int = 3
-    backoff_s: float = 0.25
-    longest_backoff_s: float = 8.0
+    concurrent: Annotated[int, msgspec.Meta(ge=0)] = 3
+    backoff_s: Seconds = 0.25
+    longest_backoff_s: Seconds = 8.0
 
     def backoff(self, retry: int, chance: float) -> float:
         """Seconds to wait before the `retry`th retry of a target, from 0; `chance` is from 0 to 1 (full jitter)."""
@@ -38,16 +45,16 @@ class BreakerLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     all are tried: the fault is then more likely ours, or everybody's. 0 believes them always.
     """
 
-    consecutive: int = 5
-    share: float = 0.5
-    least: int = 10
-    window_s: float = 30.0
-    open_s: float = 5.0
-    longest_s: float = 60.0
-    jitter: float = 0.5
-    slow_start_s: float = 30.0
-    slow_start_share: float = 0.1
-    panic_share: float = 0.5
+    consecutive: Annotated[int, msgspec.Meta(ge=1)] = 5
+    share: Share = 0.5
+    least: Annotated[int, msgspec.Meta(ge=1)] = 10
+    window_s: Span = 30.0
+    open_s: Span = 5.0
+    longest_s: Span = 60.0
+    jitter: Share = 0.5
+    slow_start_s: Seconds = 30.0
+    slow_start_share: Share = 0.1
+    panic_share: Share = 0.5
 
 
 class HealthLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -57,8 +64,8 @@ class HealthLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     where it does. Averages forget half of what they knew in `half_life_s`.
     """
 
-    refused_s: float = 60.0
-    longest_refused_s: float = 600.0
-    cool_s: float = 5.0
-    longest_cool_s: float = 3600.0
-    half_life_s: float = 60.0
+    refused_s: Span = 60.0
+    longest_refused_s: Span = 600.0
+    cool_s: Seconds = 5.0
+    longest_cool_s: Seconds = 3600.0
+    half_life_s: Span = 60.0

@@ -221,9 +221,11 @@ def _accounts(candidate: Candidate, asked: Asked, rules: Rules) -> list[Step]:
 
 
 def _each_once(steps: Iterable[Step]) -> list[Step]:
-    return list({(step.target.name, step.target.provider.account): step for step in reversed(list(steps))}.values())[
-        ::-1
-    ]
+    """Each target at its first place."""
+    once: dict[tuple[str, str], Step] = {}
+    for step in steps:
+        once.setdefault((step.target.name, step.target.provider.account), step)
+    return list(once.values())
 
 
 def _consumed(preferences: Preferences, targets: Iterable[Target]) -> frozenset[str]:
@@ -312,8 +314,9 @@ def _lacking(leg: Leg, wanted: Wanted, rules: Rules) -> str:
         case Operation.COUNT:
             return ""
         case Operation.EMBED:
-            offered = offers[dialect] if known is None else offers[dialect] & known
-            lacks = frozenset({Need.EMBEDDINGS}) - offered
+            is_known_not_to = known is not None and Need.EMBEDDINGS not in known
+            lacks = wanted.facts().needs | {Need.EMBEDDINGS}
+            lacks -= frozenset() if is_known_not_to else offers[dialect]
         case Operation.GENERATE:
             if known is None and dialect == wanted.dialect:
                 return ""  # nearly every request: nothing is translated, and nothing is known against it
@@ -324,7 +327,7 @@ def _lacking(leg: Leg, wanted: Wanted, rules: Rules) -> str:
 
 
 _ALL = frozenset(Need)
-_ASKED = _ALL - {Need.EMBEDDINGS}
+_ASKED = _ALL - {Need.EMBEDDINGS, Need.TOKENS}
 """What a generation can need."""
 
 TOO_LONG = "has a context that is too short for it"
@@ -332,8 +335,8 @@ TOO_LONG = "has a context that is too short for it"
 
 def _short(leg: Leg, wanted: Wanted) -> str:
     """Whether the conversation is surely longer than the model's context: a token is hardly ever more than 4 bytes."""
-    context = leg.target.model.context_tokens
-    if context is None or wanted.envelope.is_kept or wanted.size <= context * BYTES_PER_TOKEN:
+    context, is_many = leg.target.model.context_tokens, wanted.envelope.operation is Operation.EMBED
+    if context is None or is_many or wanted.envelope.is_kept or wanted.size <= context * BYTES_PER_TOKEN:
         return ""
     return TOO_LONG if wanted.facts().text_bytes > context * BYTES_PER_TOKEN else ""
 

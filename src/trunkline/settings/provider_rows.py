@@ -93,6 +93,7 @@ class RowReader:
             probe="/models" if row.probe is None else row.probe,
             models=row.models or (),
             families=row.families or (),
+            price_list=row.price_list or "",
             allow_private=row.allow_private if row.allow_private is not None else _is_written_private(origin),
             timeouts=msgspec.structs.replace(self._timeouts, **(row.timeouts or {})),
         )

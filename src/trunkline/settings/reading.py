@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import tomllib
 from importlib import resources
 from pathlib import Path
@@ -11,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from dotenv import dotenv_values
 
-from trunkline.core.caller import Secret
 from trunkline.core.catalog import Catalog, Timeouts
 from trunkline.core.resilience import BreakerLimits, HealthLimits, RetryLimits
+from trunkline.settings.fields import read_fields
+from trunkline.settings.prices import read_prices
 from trunkline.settings.provider_rows import RowReader
-from trunkline.settings.routes import RouteRow, check_targets, read_route
+from trunkline.settings.routes import LOCAL, RouteRow, check_targets, read_route
 from trunkline.settings.values import ProviderRow, Server, Settings
 from trunkline.settings.variables import ADMIN_SECRET, MIN_SECRET, PLACEHOLDERS, VARIABLES
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from trunkline.core.catalog import Provider
+    from trunkline.core.price import Price
 
 
 class SettingsError(Exception):
@@ -69,12 +70,13 @@ class _Reading:
         self.mistakes: list[str] = []
         self.warnings: list[str] = []
         self._chosen_model: str | None = None
+        self._known_providers: frozenset[str] = frozenset()
         self._directory = directory
         self._values = self._merge(environment, flags)
         self._file = self._read_file(config)
 
     def settings(self) -> Settings:
-        known = {"default_model", "server", "timeouts", "providers", "models", "aliases", *_RESILIENCE}
+        known = {"default_model", "server", "timeouts", "providers", "models", "aliases", "prices", *_RESILIENCE}
         self._unknown(self._file, known, "")
         server = self._parsed(self._table("server", Server))
         timeouts = self._table("timeouts", Timeouts)
@@ -101,6 +103,7 @@ class _Reading:
         providers = self._providers(frontend[0] if frontend else "", base)
         resilience = {name: struct(**self._table(name, struct)) for name, struct in _RESILIENCE.items()}
         routes = self._routes(Catalog(providers=providers, aliases=tuple(aliases.items())))
+        prices = self._prices()
         made = self._server(server)
         if self.mistakes:
             raise SettingsError(self.mistakes)
@@ -111,6 +114,7 @@ class _Reading:
             providers=providers,
             routes=routes,
             aliases=tuple(aliases.items()),
+            prices=prices,
             default_model=default_model or self._chosen_model,
             warnings=tuple(self.warnings),
             **rest,
@@ -125,6 +129,10 @@ class _Reading:
                 routes[name] = row
         check_targets(routes, catalog, self.mistakes.append)
         return routes
+
+    def _prices(self) -> dict[str, Price]:
+        written = self._mapping(self._file.get("prices", {}), "prices")
+        return read_prices(written, {*self._known_providers, LOCAL}, self.mistakes.append)
 
     def _merge(self, environment: Mapping[str, str], flags: Mapping[str, str]) -> dict[str, str]:
         path = self._directory / ".env"
@@ -185,21 +193,7 @@ class _Reading:
             return {}
 
     def _fields(self, table: Mapping[str, Any], struct: type[msgspec.Struct], where: str) -> dict[str, Any]:
-        fields = {field.name: field for field in msgspec.structs.fields(struct) if field.type != Secret | None}
-        self._unknown(table, set(fields), where)
-        read: dict[str, Any] = {}
-        for name, value in table.items():
-            if name not in fields:
-                continue
-            try:
-                read[name] = msgspec.convert(value, fields[name].type)
-            except msgspec.ValidationError as error:
-                self.mistakes.append(f"trunkline.toml: {where}{name}: {error}.")
-                continue
-            if isinstance(value, int | float) and not 0 <= value < math.inf:
-                self.mistakes.append(f"trunkline.toml: {where}{name} must be a number that is not negative.")
-                del read[name]
-        return read
+        return read_fields(table, struct, where, self.mistakes.append)
 
     def _strings(self, name: str) -> dict[str, str]:
         try:
@@ -242,11 +236,13 @@ class _Reading:
             fields = self._fields(self._mapping(table, where), ProviderRow, f"{where}.")
             if "timeouts" in fields:
                 fields["timeouts"] = self._fields(fields["timeouts"], Timeouts, f"{where}.timeouts.")
+            self._no_prices(fields, where)
             preset = fields.get("preset")
             if preset is not None and preset not in rows:
                 self.mistakes.append(f"trunkline.toml: {where}.preset must be one of {', '.join(rows)}.")
             base = rows.get(preset or name, ProviderRow())
             named[name] = msgspec.structs.replace(base, **fields)
+        self._known_providers = frozenset({*rows, *named})
         reader = RowReader(self._value, self.mistakes, self._warn, frontend_url, timeouts)
         made = (reader.provider(name, row, is_written=name in named) for name, row in {**rows, **named}.items())
         providers = [provider for provider in made if provider is not None]
@@ -255,6 +251,15 @@ class _Reading:
         order = {name: position for position, name in enumerate(named)}
         providers.sort(key=lambda provider: order.get(provider.name, len(order)))
         return tuple(providers)
+
+    def _no_prices(self, fields: dict[str, Any], where: str) -> None:
+        for kind in ("models", "families"):
+            for place, model in enumerate(fields.get(kind) or ()):
+                if model.price is not None:
+                    name = f"{where.removeprefix('providers.')}/{model.id}"
+                    self.mistakes.append(
+                        f'trunkline.toml: {where}.{kind}[{place}].price: prices stand under [prices."{name}"].'
+                    )
 
 
 def _home(variable: str, fallback: str, values: Mapping[str, str]) -> Path:

@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-import math
-from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 import msgspec
 
 from trunkline.core.call import Need
 from trunkline.core.catalog import Catalog, Leg, Policy, Resume, Route, Target, Timeouts
-from trunkline.core.price import MAX_DOLLARS, NANO
 from trunkline.core.problem import Problem
+from trunkline.settings.fields import read_fields
+from trunkline.settings.prices import nano_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+
+MAX_TIER: Final = 2
+"""What the hardest request asks for; see routing/difficulty.py."""
 
 
 class LegRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A target as it is written in a table. `max_price` is in dollars for a million tokens of output."""
 
     target: str
-    weight: float = 1.0
+    weight: Annotated[float, msgspec.Meta(gt=0)] = 1.0
     needs: frozenset[Need] = frozenset()
     max_price: float | str | None = None
     region: str | None = None
     caller: str | None = None
-    canary: float | None = None
-    tier: int | None = None
+    canary: Annotated[float, msgspec.Meta(le=1)] | None = None
+    tier: Annotated[int, msgspec.Meta(le=MAX_TIER)] | None = None
 
 
 class RouteRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -50,72 +53,78 @@ class RouteRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return (self.policy,) if isinstance(self.policy, str) else self.policy
 
 
-_FIELDS: Final = {field.name: field for field in msgspec.structs.fields(RouteRow)}
 _NOT_BUILT: Final = ("cache_ttl_s", "single_flight")
+_DECIDES_ALL: Final = frozenset({Policy.PRIORITY, Policy.WEIGHTED})
+"""Policies that hold no two targets for equal, so that what stands after them never counts."""
 
-LOCAL: Final = "local/"
-"""How a target on this machine is named: its row comes when the model has started."""
+LOCAL: Final = "local"
+"""The provider that this machine is: its row comes when the model has started."""
 
 
 def read_route(name: str, table: Mapping[str, Any], tell: Callable[[str], None]) -> RouteRow | None:
     """A route's row. Every mistake in it is told, as a sentence; None where there is one."""
-    where = f"trunkline.toml: models.{name}"
-    fields: dict[str, Any] = {}
-    for key, value in table.items():
-        if key in _NOT_BUILT:
-            tell(f"{where}.{key} is not built yet: leave it out.")
-        elif key not in _FIELDS:
-            tell(f"{where}.{key} is not a setting.")
-        else:
-            try:
-                fields[key] = msgspec.convert(value, _FIELDS[key].type)
-            except msgspec.ValidationError as error:
-                tell(f"{where}.{key}: {error}.")
-    if not table.get("targets"):
-        tell(f"{where}.targets must name at least one target, such as `groq/llama-3.3-70b-versatile`.")
-    if len(fields) < len(table) or not fields.get("targets"):
-        return None
-    row = RouteRow(**fields)
-    told = list(_mistakes(row))
+    told: list[str] = []
+    where = f"models.{name}."
+    at = f"trunkline.toml: {where}"
+    told += [f"{at}{key} is not built yet: leave it out." for key in _NOT_BUILT if key in table]
+    known = {key: value for key, value in table.items() if key not in {"targets", "timeouts", *_NOT_BUILT}}
+    fields = read_fields(known, RouteRow, where, told.append)
+    fields["targets"] = _read_targets(table.get("targets"), f"{where}targets", told.append)
+    timeouts = table.get("timeouts", {})
+    if isinstance(timeouts, dict):
+        fields["timeouts"] = read_fields(cast("dict[str, Any]", timeouts), Timeouts, f"{where}timeouts.", told.append)
+    else:
+        told.append(f"{at}timeouts must be a table, such as {{ first_token_s = 10 }}.")
+    told += [f"{at}policy {mistake}." for mistake in _mistakes_of_policy(RouteRow(**fields).policies)]
+    if isinstance(resume := fields.get("resume"), str) and resume != Resume.INSTRUCT.value:
+        told.append(f"{at}resume must be true, false or `instruct`.")
     for mistake in told:
-        tell(f"{where}.{mistake}.")
-    return None if told else row
+        tell(mistake)
+    return None if told else RouteRow(**fields)
 
 
-def _mistakes(row: RouteRow) -> list[str]:
-    found = [
-        f"policy must be of {', '.join(Policy)}; {one!r} is none" for one in row.policies if one not in set(Policy)
-    ]
-    if not row.policies:
-        found.append("policy must name at least one")
-    if isinstance(row.resume, str) and row.resume != Resume.INSTRUCT.value:
-        found.append("resume must be true, false or `instruct`")
-    known = {field.name for field in msgspec.structs.fields(Timeouts)}
-    found += [f"timeouts.{one} is not a setting" for one in sorted(set(row.timeouts) - known)]
+def _read_targets(written: Any, where: str, tell: Callable[[str], None]) -> tuple[str | LegRow, ...]:
+    if not isinstance(written, list) or not written:
+        tell(f"trunkline.toml: {where} must name at least one target, such as `groq/llama-3.3-70b-versatile`.")
+        return ()
+    read: list[str | LegRow] = []
+    for place, one in enumerate(cast("list[Any]", written)):
+        at = f"{where}[{place}]"
+        if isinstance(one, str):
+            read.append(one)
+        elif isinstance(one, dict):
+            fields = read_fields(cast("dict[str, Any]", one), LegRow, f"{at}.", tell)
+            if "target" not in one:
+                tell(f"trunkline.toml: {at} has no `target`, such as `groq/llama-3.3-70b-versatile`.")
+            if (dollars := fields.get("max_price")) is not None and nano_of(dollars) is None:
+                tell(f"trunkline.toml: {at}.max_price must be a number of dollars for a million tokens.")
+            fields.setdefault("target", "")
+            read.append(LegRow(**fields))
+        else:
+            tell(f"trunkline.toml: {at} must be a string, or a table with a `target`.")
+    return tuple(read)
+
+
+def _mistakes_of_policy(policies: tuple[str, ...]) -> list[str]:
+    found = [f"must be of {', '.join(Policy)}; {one!r} is none" for one in policies if one not in set(Policy)]
+    if not policies:
+        found.append("must name at least one")
+    found += [f"names {one!r} more than once" for one in dict.fromkeys(policies) if policies.count(one) > 1]
     found += [
-        f"timeouts.{one} must be a number that is not negative"
-        for one, seconds in row.timeouts.items()
-        if not 0 <= seconds < math.inf
+        f"has something after {one!r}, which leaves nothing to decide" for one in policies[:-1] if one in _DECIDES_ALL
     ]
-    for place, leg in enumerate(row.legs):
-        at = f"targets[{place}]"
-        if not 0 < leg.weight < math.inf:
-            found.append(f"{at}.weight must be above 0")
-        if leg.canary is not None and not 0 <= leg.canary <= 1:
-            found.append(f"{at}.canary must be from 0 to 1: the share of conversations that try it first")
-        if leg.max_price is not None and _nano(leg.max_price) is None:
-            found.append(f"{at}.max_price must be a number of dollars for a million tokens")
     return found
 
 
 def check_targets(routes: Mapping[str, RouteRow], catalog: Catalog, tell: Callable[[str], None]) -> None:
     """Tell of every target that nobody serves, or that is itself a route."""
+    aliases = dict(catalog.aliases)
     for name, row in routes.items():
         for place, leg in enumerate(row.legs):
             where = f"trunkline.toml: models.{name}.targets[{place}]"
-            if leg.target in routes:
+            if aliases.get(leg.target, leg.target) in routes:
                 tell(f"{where}: {leg.target!r} is a route itself: name its targets.")
-            elif not leg.target.startswith(LOCAL):
+            elif not _is_local(leg):
                 try:
                     catalog.resolve(leg.target)
                 except Problem as problem:
@@ -124,10 +133,10 @@ def check_targets(routes: Mapping[str, RouteRow], catalog: Catalog, tell: Callab
 
 def compile_routes(routes: Mapping[str, RouteRow], catalog: Catalog) -> tuple[Route, ...]:
     """The routes over this catalogue; a target on this machine only where its model runs."""
-    local = any(f"{provider.name}/" == LOCAL for provider in catalog.providers)
+    has_local = any(provider.name == LOCAL for provider in catalog.providers)
     made: list[Route] = []
     for name, row in routes.items():
-        legs = tuple(_leg(leg, row, catalog) for leg in row.legs if local or not leg.target.startswith(LOCAL))
+        legs = tuple(_leg(leg, row, catalog) for leg in row.legs if has_local or not _is_local(leg))
         if legs:
             resume = Resume.INSTRUCT if isinstance(row.resume, str) else Resume.PREFILL if row.resume else None
             policy = tuple(Policy(one) for one in row.policies)
@@ -144,7 +153,7 @@ def _leg(row: LegRow, route: RouteRow, catalog: Catalog) -> Leg:
         target=target,
         weight=row.weight,
         needs=row.needs,
-        max_price_nano=None if row.max_price is None else _nano(row.max_price),
+        max_price_nano=None if row.max_price is None else nano_of(row.max_price),
         region=row.region,
         caller=row.caller,
         canary=row.canary,
@@ -152,10 +161,5 @@ def _leg(row: LegRow, route: RouteRow, catalog: Catalog) -> Leg:
     )
 
 
-def _nano(dollars: float | str) -> int | None:
-    """Dollars as nano-dollars, exactly; None for what is no price."""
-    try:
-        exact = Decimal(str(dollars))
-    except InvalidOperation:
-        return None
-    return int(exact * NANO) if exact.is_finite() and 0 <= exact <= MAX_DOLLARS else None
+def _is_local(leg: LegRow) -> bool:
+    return leg.target.startswith(f"{LOCAL}/")

@@ -9,8 +9,10 @@ import msgspec
 
 from trunkline.core.caller import Secret
 from trunkline.core.catalog import LOOPBACK_NAMES, Auth, Catalog, Model, Origin, Provider, Quirks, Timeouts
+from trunkline.core.price import Price
+from trunkline.core.price_list import PriceList
 from trunkline.core.resilience import BreakerLimits, HealthLimits, RetryLimits
-from trunkline.settings.routes import RouteRow, compile_routes
+from trunkline.settings.routes import LOCAL, RouteRow, compile_routes
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -57,8 +59,8 @@ class ProviderRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     key, or need not. `switch` are variables that say 1 to have it on with what the machine is signed in with.
     `path` is added to an address that `base_url_variable` gives without one. `fill` names what fills the blanks of
     `base_url` and `auth_scope`: `env:NAME` or a plain value, the first that is there; `base_url_at` has another
-    address where a blank has that value. `auth_variables` are those that its way to authenticate reads. `retired` is
-    the day on which its vendor ended the service.
+    address where a blank has that value. `auth_variables` are those that its way to authenticate reads. `price_list` is
+    the vendor's name in genai-prices. `retired` is the day on which its vendor ended the service.
     """
 
     preset: str | None = None
@@ -85,6 +87,7 @@ class ProviderRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     quirks: Quirks | None = None
     models: tuple[Model, ...] | None = None
     families: tuple[Model, ...] | None = None
+    price_list: str | None = None
     timeouts: dict[str, float] | None = None
     allow_private: bool | None = None
     source: str | None = None
@@ -132,7 +135,10 @@ ENV: Final = "env:"
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything the operator decided. `warnings` are for the log at start."""
+    """Everything the operator decided. `warnings` are for the log at start.
+
+    `prices` are the operator's own, by `provider/model`; `price_lists` those of the vendors, by name.
+    """
 
     server: Server = Server()
     timeouts: Timeouts = Timeouts()
@@ -142,6 +148,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     providers: tuple[Provider, ...] = ()
     routes: dict[str, RouteRow] = {}
     aliases: tuple[tuple[str, str], ...] = ()
+    prices: dict[str, Price] = {}
+    price_lists: dict[str, PriceList] = {}
     default_model: str | None = None
     chat_database_url: Secret | None = None
     database_url: Secret | None = None
@@ -151,13 +159,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 def local_provider(port: int, model_id: str, context_tokens: int) -> Provider:
     """The row of the model that runs on this machine."""
     return Provider(
-        name="local",
+        name=LOCAL,
         label="The local model",
         dialect="openai_chat",
         origin=Origin("http", "127.0.0.1", port),
         path="/v1",
         default_model=model_id,
-        models=(Model(id=model_id, context_tokens=context_tokens, max_output_tokens=context_tokens),),
+        models=(
+            Model(
+                id=model_id,
+                context_tokens=context_tokens,
+                max_output_tokens=context_tokens,
+                price=Price(input_nano=0, output_nano=0),
+            ),
+        ),
         quirks=Quirks(prefill=True),
         allow_private=True,
         timeouts=Timeouts(first_token_s=300.0),
@@ -175,7 +190,13 @@ def with_local(settings: Settings, provider: Provider, *, as_default: bool) -> S
 
 def compile_catalog(settings: Settings) -> Catalog:
     """The catalogue that these settings describe."""
-    plain = Catalog(providers=settings.providers, aliases=settings.aliases, default_model=settings.default_model)
+    plain = Catalog(
+        providers=settings.providers,
+        aliases=settings.aliases,
+        default_model=settings.default_model,
+        prices=settings.prices,
+        price_lists=settings.price_lists,
+    ).priced()
     return msgspec.structs.replace(plain, routes=compile_routes(settings.routes, plain))
 
 

@@ -225,7 +225,7 @@ VARIABLES: Final[tuple[Variable, ...]] = (
         field="server.cache_dir",
         parse=str,
         shown_default="~/.cache/trunkline",
-        meaning="Where the local model's weights are kept.",
+        meaning="Where the local model's weights and the price lists are kept.",
     ),
 )
 """Every variable but the providers' own (their rows name them). `docs/configuration.md` is made from this table."""
