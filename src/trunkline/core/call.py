@@ -192,6 +192,8 @@ class Need(StrEnum):
     SCHEMA = "schema"
     """An answer in the form of a JSON schema."""
     EMBEDDINGS = "embeddings"
+    TOKENS = "tokens"
+    """Embeddings of tokens, in place of text: they are one model's own, which a dialect has a place for or not."""
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from trunkline.core.catalog import Provider, Target
     from trunkline.core.embedding import EmbedCall, EmbedReply
     from trunkline.core.problem import Problem
-    from trunkline.core.reply import Event, Reply
+    from trunkline.core.reply import Event, Reply, Usage
     from trunkline.dialects.sse import Frame
 
 
@@ -290,13 +290,23 @@ class EmbedEgress(Protocol):
     """What asks an upstream for embeddings."""
 
     name: str
+    most_texts: int
+    """How many texts one request may hold."""
 
-    def write_embed(self, envelope: Envelope, call: EmbedCall | None, target: Target) -> WireRequest:
-        """The request for this target; without a call, from the client's own body, which is of this dialect."""
+    def write_embed(self, call: EmbedCall, target: Target) -> WireRequest:
+        """The request for this target."""
+        ...
+
+    def splice_embed(self, envelope: Envelope, target: Target) -> WireRequest:
+        """The client's own body, which is of this dialect, with the target's model in it."""
         ...
 
     def read_embed_reply(self, body: bytes, target: Target) -> EmbedReply:
         """The answer. Raises Problem for what is none."""
+        ...
+
+    def read_embed_usage(self, body: bytes, target: Target) -> Usage | None:
+        """What an answer used that goes on as it came. Raises Problem for what is no answer."""
         ...
 
     def read_problem(self, target: Target, status: int, headers: Mapping[str, str], body: bytes) -> Problem:

@@ -11,16 +11,18 @@ from trunkline.core.problem import Kind, invalid
 if TYPE_CHECKING:
     from trunkline.core.caller import Caller
     from trunkline.core.problem import Problem
-    from trunkline.dialects.dialect import WholeIngress
+    from trunkline.dialects.dialect import Ingress
     from trunkline.edge.inference import Inference
     from trunkline.edge.models import Models
     from trunkline.edge.request import Answer, Receive, Request
 
-ACTIONS: Final = {
+GENERATIONS: Final = {
     "generateContent": (Operation.GENERATE, False),
     "streamGenerateContent": (Operation.GENERATE, True),
     "countTokens": (Operation.COUNT, False),
 }
+EMBEDDINGS: Final = {"embedContent": False, "batchEmbedContents": True}
+"""Whether they take many texts."""
 
 
 class PathIngress(Protocol):
@@ -30,8 +32,12 @@ class PathIngress(Protocol):
         """The problem, for a client of this dialect."""
         ...
 
-    def at(self, model: str, *, stream: bool, operation: Operation, is_sse: bool) -> WholeIngress:
+    def at(self, model: str, *, stream: bool, operation: Operation, is_sse: bool) -> Ingress:
         """The ingress of one path."""
+        ...
+
+    def embedding(self, model: str, *, takes_many: bool) -> Ingress:
+        """The ingress of one path that embeds."""
         ...
 
 
@@ -56,11 +62,13 @@ class ModelPaths:
         await self._inference.answer(ingress_at(self._ingress, rest, is_sse=is_sse), request, caller, receive, answer)
 
 
-def ingress_at(ingress: PathIngress, rest: str, *, is_sse: bool) -> WholeIngress:
+def ingress_at(ingress: PathIngress, rest: str, *, is_sse: bool) -> Ingress:
     """The ingress of one path, by what of it comes after `models/`. Raises Problem NOT_FOUND."""
     model, _, action = rest.rpartition(":")
-    if action not in ACTIONS or not model:
-        names = ", ".join(ACTIONS)
+    if model and action in EMBEDDINGS:
+        return ingress.embedding(unquote(model), takes_many=EMBEDDINGS[action])
+    if action not in GENERATIONS or not model:
+        names = ", ".join((*GENERATIONS, *EMBEDDINGS))
         raise invalid(f"The path must be models/{{model}}:{{action}}, with one of {names}.", kind=Kind.NOT_FOUND)
-    operation, stream = ACTIONS[action]
+    operation, stream = GENERATIONS[action]
     return ingress.at(unquote(model), stream=stream, operation=operation, is_sse=is_sse)

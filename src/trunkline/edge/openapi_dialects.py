@@ -38,6 +38,7 @@ _COMPLETIONS: Final = {
     ),
 }
 _GEMINI: Final = "https://ai.google.dev/api/generate-content"
+_GEMINI_EMBEDDINGS: Final = "https://ai.google.dev/api/embeddings"
 
 
 def dialect_paths(errors: Json, not_found: Json) -> Json:
@@ -64,6 +65,13 @@ def dialect_paths(errors: Json, not_found: Json) -> Json:
                 "parameters": [_MODEL, _ACTION],
             }
         }
+        for action, summary, required in (
+            ("embedContent", "Gemini's embedding of one text", "content"),
+            ("batchEmbedContents", "Gemini's embeddings of many texts", "requests"),
+        ):
+            paths[f"{base}/models/{{model}}:{action}"] = {
+                "post": {**_completion(summary, _GEMINI_EMBEDDINGS, [required], errors), "parameters": [_MODEL]}
+            }
     return paths
 
 

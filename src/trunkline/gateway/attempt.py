@@ -9,7 +9,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Self, cast
 
 from trunkline.core.call import Operation
-from trunkline.core.problem import Kind, Problem, Retry, Source
+from trunkline.core.embedding import joined
+from trunkline.core.problem import Kind, Problem, Retry, Source, invalid
 from trunkline.core.reply import unfold
 from trunkline.dialects import sse
 from trunkline.dialects.upstream_error import invalid_answer
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from trunkline.core.catalog import Target
+    from trunkline.core.embedding import EmbedReply
     from trunkline.dialects.dialect import (
         CountEgress,
         CountIngress,
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 
 MAX_ERROR_BODY: Final = 64 * 1024
 JSON: Final = "application/json"
+MAX_VECTORS_BYTES: Final = 64 << 20
+"""Of one request's answer: 2,048 vectors of 3,072 numbers take half of it in base64, as the SDKs ask for them."""
 
 
 @dataclass(slots=True)
@@ -87,6 +91,7 @@ class Attempter:
         embedders: Mapping[str, EmbedEgress] = MappingProxyType({}),
         max_event_bytes: int,
         max_whole_bytes: int = 32 << 20,
+        max_vectors_bytes: int = MAX_VECTORS_BYTES,
     ) -> None:
         self._client = client
         self._egresses = egresses
@@ -94,6 +99,7 @@ class Attempter:
         self._embedders = embedders
         self._max_event_bytes = max_event_bytes
         self._max_whole_bytes = max_whole_bytes
+        self._max_vectors_bytes = max_vectors_bytes
 
     async def attempt(self, exchange: Exchange, one: Try, *, accepts_empty: bool = True) -> Attempt | Whole:
         """Ask its target. Raises Problem, whose `retry` says whether another one could do better.
@@ -155,20 +161,46 @@ class Attempter:
     async def _embedded(self, exchange: Exchange, one: Try, deadline: float) -> Whole:
         """The vectors: the provider's own answer where it speaks the client's dialect, else written anew."""
         ingress = cast("EmbedIngress", exchange.ingress)  # only such an ingress gives the operation
-        target, embedder = one.target, self._embedders[one.target.provider.dialect]
-        is_own = embedder.name == ingress.name
-        call = None if is_own else await off_loop(len(exchange.body) >= DEEP_BYTES, ingress.read_embed, exchange.body)
-        request = embedder.write_embed(exchange.envelope, call, target)
-        one.dropped = request.dropped + _unheard(exchange, target, is_verbatim=is_own)
-        with closing(await self._send(request, target, deadline)) as stream:
-            await _refuse_what_is_not(JSON, stream, target, embedder, deadline)
-            body = await self._read_whole(stream, target, deadline)
-        reply = await off_loop(len(body) >= SHALLOW_BYTES, embedder.read_embed_reply, body, target)
-        one.tally.usage = reply.usage
-        if call is not None:
-            opening = exchange.opening(target)
-            body = await off_loop(len(body) >= SHALLOW_BYTES, ingress.write_embed_reply, reply, call, opening)
+        target, egress = one.target, self._embedders[one.target.provider.dialect]
+        if egress.name != ingress.name:
+            return await self._embedded_anew(exchange, one, ingress, egress, deadline)
+        request = egress.splice_embed(exchange.envelope, target)
+        one.dropped = request.dropped + _unheard(exchange, target, is_verbatim=True)
+        body = await self._vectors(request, target, egress, deadline, self._max_vectors_bytes)
+        one.tally.usage = await off_loop(len(body) >= SHALLOW_BYTES, egress.read_embed_usage, body, target)
         return Whole(one, body)
+
+    async def _embedded_anew(
+        self, exchange: Exchange, one: Try, ingress: EmbedIngress, egress: EmbedEgress, deadline: float
+    ) -> Whole:
+        """The same through the hub: as many texts at once as the provider takes, one request after the other."""
+        target, left = one.target, self._max_vectors_bytes
+        call = await off_loop(len(exchange.body) >= DEEP_BYTES, ingress.read_embed, exchange.body)
+        replies: list[EmbedReply] = []
+        for part in call.parts(egress.most_texts):
+            request = await off_loop(len(exchange.body) >= DEEP_BYTES, egress.write_embed, part, target)
+            one.dropped = request.dropped + _unheard(exchange, target, is_verbatim=False)
+            body = await self._vectors(request, target, egress, deadline, left)
+            left -= len(body)
+            reply = await off_loop(len(body) >= DEEP_BYTES, egress.read_embed_reply, body, target)
+            if len(reply.vectors) != len(part.texts):
+                raise invalid_answer(target, f"{len(reply.vectors)} embeddings of {len(part.texts)} texts")
+            replies.append(reply)
+            one.tally.usage = joined(replies).usage
+        opening = exchange.opening(target)
+        is_large = self._max_vectors_bytes - left >= DEEP_BYTES
+        return Whole(one, await off_loop(is_large, ingress.write_embed_reply, joined(replies), call, opening))
+
+    async def _vectors(
+        self, request: WireRequest, target: Target, egress: EmbedEgress, deadline: float, limit: int
+    ) -> bytes:
+        with closing(await self._send(request, target, deadline)) as stream:
+            await _refuse_what_is_not(JSON, stream, target, egress, deadline)
+            body = await stream.read_all(deadline, limit + 1)
+        if len(body) <= limit:
+            return body
+        most = self._max_vectors_bytes >> 20
+        raise invalid(f"The vectors take more than {most} MiB: send fewer texts at once, or ask for fewer dimensions.")
 
     async def _read_whole(self, stream: WireStream, target: Target, deadline: float) -> bytes:
         body = await stream.read_all(deadline, self._max_whole_bytes + 1)

@@ -23,6 +23,7 @@ from trunkline.dialects.gemini import request as gemini_request
 from trunkline.dialects.gemini import state as gemini_state
 from trunkline.dialects.gemini import writer as gemini_writer
 from trunkline.dialects.gemini.body import without_foreign_proofs
+from trunkline.dialects.gemini.embeddings import GeminiEmbeddingsIngress
 from trunkline.dialects.gemini.facts import facts_of
 from trunkline.dialects.gemini.fields import Fields, camel, one_spelling
 from trunkline.dialects.gemini.part import NAME
@@ -58,7 +59,7 @@ _COUNT = msgspec.json.Decoder(_Count)
 
 
 class GeminiIngress:
-    """The client's side, for one path: `at` gives it its model and action."""
+    """The client's side, for one path: `at` gives it its model and action, `embedding` that of a path that embeds."""
 
     name = NAME
     commits_on_reasoning = True
@@ -84,6 +85,10 @@ class GeminiIngress:
     ) -> GeminiIngress:
         """The ingress of one path. `is_sse`: whether the query says `alt=sse`; a stream without it is refused."""
         return GeminiIngress(model, stream=stream, operation=operation, is_sse=is_sse)
+
+    def embedding(self, model: str, *, takes_many: bool) -> GeminiEmbeddingsIngress:
+        """The ingress of a path that embeds."""
+        return GeminiEmbeddingsIngress(model, takes_many=takes_many)
 
     def peek(self, body: bytes) -> Envelope:
         """The model and the action come from the path. Raises Problem INVALID_REQUEST naming the field."""
@@ -160,7 +165,7 @@ class Gemini:
     """The egress of every provider that speaks Gemini."""
 
     name = NAME
-    offers = frozenset(Need)
+    offers = frozenset(Need) - {Need.TOKENS}
 
     def write_call(self, call: Call, target: Target) -> WireRequest:
         """`POST {base}/models/{model}:generateContent`. Raises Problem where the target cannot take what is asked."""

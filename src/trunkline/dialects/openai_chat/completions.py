@@ -13,10 +13,11 @@ import msgspec
 from trunkline.core.call import Call, Envelope, Facts, Message, Role, Text
 from trunkline.core.reply import BlockKind, Delta, Event, Finish, FinishReason, Head, Start, Usage
 from trunkline.dialects import sse
-from trunkline.dialects.asked_models import PLANNED, read_models, read_preferences
+from trunkline.dialects.asked_models import PLANNED, conversation_name, read_models, read_preferences
 from trunkline.dialects.dialect import top_level
 from trunkline.dialects.json_fields import JsonFields
-from trunkline.dialects.openai_chat.writer import is_counted, usage_object, write_problem
+from trunkline.dialects.openai_chat.ingress import wants_usage
+from trunkline.dialects.openai_chat.writer import is_counted, priced, usage_object, write_problem
 from trunkline.dialects.scan import Scan
 
 if TYPE_CHECKING:
@@ -47,14 +48,14 @@ class OpenAICompletionsIngress:
         fields = JsonFields(keys)
         model, fallbacks = read_models(fields)
         _prompt(fields)
-        options = fields.object("stream_options")
         return Envelope(
             model=model,
             fallbacks=fallbacks,
             preferences=read_preferences(fields),
             stream=fields.flag("stream") or False,
             max_tokens=fields.integer("max_tokens", 1) or DEFAULT_MAX_TOKENS,
-            wants_usage=options is not None and options.flag("include_usage") is True,
+            wants_usage=wants_usage(fields),
+            conversation=conversation_name(fields),
             keys=keys,
         )
 
@@ -75,9 +76,9 @@ class OpenAICompletionsIngress:
     def read_call(self, body: bytes) -> Call:
         """The whole request. Raises Problem INVALID_REQUEST naming the field that a conversation has no place for."""
         fields = JsonFields(top_level(body))
-        fields.drop("model", "stream_options", *PLANNED)
+        fields.drop("model", "stream_options", "usage", *PLANNED)
         for name in ("n", "best_of"):
-            if (fields.integer(name) or 1) > 1:
+            if (fields.integer(name, 1) or 1) > 1:
                 raise fields.wrong(name, "can only be 1 here: one answer at a time is given")
         if fields.flag("echo"):
             raise fields.wrong("echo", "cannot be had from a model that converses: leave it out")
@@ -92,6 +93,7 @@ class OpenAICompletionsIngress:
             defaulted=frozenset() if limit else frozenset({"max_tokens"}),
             stream=fields.flag("stream") or False,
             top_p=fields.number("top_p"),
+            top_k=fields.integer("top_k"),
             stop=stop,
             seed=fields.integer("seed"),
             frequency_penalty=fields.number("frequency_penalty"),
@@ -112,7 +114,7 @@ class OpenAICompletionsIngress:
         tokens = [token for block in reply.blocks if block.kind in _SAID for token in block.logprobs]
         whole = _object(opening, reply.head.model, [_choice(reply.text, finish, _logprobs(tokens, 0))])
         if reply.usage is not None and is_counted(reply.usage):
-            whole["usage"] = usage_object(reply.usage)
+            whole["usage"] = usage_object(priced(reply.usage, opening))
         return msgspec.json.encode(whole)
 
     def write_problem(self, problem: Problem, *, as_json: bool = False) -> bytes:
@@ -126,7 +128,10 @@ def _prompt(fields: JsonFields) -> str:
         return fields.needed_text("prompt")
     if not fields.has("prompt"):
         raise fields.wrong("prompt", "is missing")
-    texts = fields.texts("prompt") if fields.starts_with("prompt", b'["') else []
+    try:
+        texts = msgspec.json.decode(fields.raw("prompt") or b"", type=list[str])
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        texts = []
     if len(texts) != 1:
         raise fields.wrong("prompt", "must be one text: several prompts, and tokens, cannot be translated")
     return texts[0]
@@ -192,7 +197,7 @@ class Writer:
                 case Finish(reason=reason):
                     out.append(self._chunk([_choice("", reason)]))
                     if self._opening.wants_usage and self._usage is not None and is_counted(self._usage):
-                        out.append(self._chunk([], usage_object(self._usage)))
+                        out.append(self._chunk([], usage_object(priced(self._usage, self._opening))))
                     out.append(sse.DONE)
                 case _:
                     pass

@@ -5,8 +5,6 @@ Source: https://platform.openai.com/docs/api-reference/embeddings/create (read 2
 
 from __future__ import annotations
 
-import struct
-from base64 import b64encode
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -17,10 +15,12 @@ from trunkline.dialects import sse
 from trunkline.dialects.asked_models import PLANNED, read_models, read_preferences
 from trunkline.dialects.dialect import WireRequest, join, post, top_level
 from trunkline.dialects.json_fields import JsonFields
+from trunkline.dialects.openai_chat.fields import OPENROUTER, provider_state, provider_tool
 from trunkline.dialects.openai_chat.ingress import ATTRIBUTION
 from trunkline.dialects.openai_chat.wire import read_usage
-from trunkline.dialects.openai_chat.writer import usage_object, write_problem
-from trunkline.dialects.upstream_error import classify, no_answer, parse_error_body, read_error
+from trunkline.dialects.openai_chat.writer import is_counted, priced, usage_object, write_problem
+from trunkline.dialects.upstream_error import classify, invalid_answer, no_answer, parse_error_body, read_error
+from trunkline.dialects.vectors import is_vector, json_list, less_vectors, packed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,23 +28,44 @@ if TYPE_CHECKING:
     from trunkline.core.call import Call
     from trunkline.core.catalog import Target
     from trunkline.core.problem import Problem
+    from trunkline.core.reply import Usage
     from trunkline.dialects.dialect import EventWriter, Opening
 
 NAME: Final = "openai_embeddings"
 PATH: Final = "/embeddings"
 MAX_INPUTS: Final = 2048
 """So many OpenAI takes at once."""
+MAX_SPACE: Final = 256
+"""How far into the input its first letter or digit is looked for."""
+
+
+class _Row(msgspec.Struct):
+    embedding: msgspec.Raw
+    index: int = 0
+
+
+class _Answer(msgspec.Struct):
+    data: list[_Row]
+    usage: msgspec.Raw = msgspec.Raw()
 
 
 class _Shallow(msgspec.Struct):
     """As much of an answer as metering must know."""
 
     data: list[msgspec.Raw]
-    model: str | None = None
     usage: msgspec.Raw = msgspec.Raw()
 
 
+class _Rest(msgspec.Struct):
+    """An answer less its vectors."""
+
+    usage: msgspec.Raw
+
+
+_ANSWER = msgspec.json.Decoder(_Answer)
 _SHALLOW = msgspec.json.Decoder(_Shallow)
+_REST = msgspec.json.Decoder(_Rest)
+_UNREADABLE = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 
 
 class OpenAIEmbeddings:
@@ -55,7 +76,7 @@ class OpenAIEmbeddings:
     keep_alive = sse.KEEP_ALIVE
     takes_receipts = True
     carries: Mapping[str, bool] = ATTRIBUTION
-    offers = frozenset({Need.EMBEDDINGS})
+    most_texts = MAX_INPUTS
 
     def peek(self, body: bytes) -> Envelope:
         """The top-level keys that planning needs. Raises Problem INVALID_REQUEST naming the field."""
@@ -74,18 +95,19 @@ class OpenAIEmbeddings:
         )
 
     def facts(self, envelope: Envelope) -> Facts:
-        """What the request needs."""
-        return Facts(
-            messages=1, needs=frozenset({Need.EMBEDDINGS}), text_bytes=len(bytes(envelope.keys.get("input", b"")))
-        )
+        """What the request needs: tokens are a need of their own."""
+        given = memoryview(envelope.keys["input"])
+        start = bytes(given[:MAX_SPACE]).lstrip(b"[ \t\r\n")[:1]
+        needs = {Need.EMBEDDINGS, Need.TOKENS} if start.isdigit() else {Need.EMBEDDINGS}
+        return Facts(messages=1, needs=frozenset(needs), text_bytes=len(given))
 
     def provider_state(self, envelope: Envelope) -> str | None:
-        """Nothing here can name what a provider keeps."""
-        del envelope
+        """The first field that names what a provider keeps, as in chat completions."""
+        return provider_state(envelope)
 
     def provider_tool(self, envelope: Envelope) -> str | None:
-        """Nothing here can have a provider run tools."""
-        del envelope
+        """The first field that has the provider run tools, as in chat completions."""
+        return provider_tool(envelope)
 
     def read_call(self, body: bytes) -> Call:
         """Embeddings are no conversation: they are read by `read_embed`."""
@@ -123,37 +145,56 @@ class OpenAIEmbeddings:
         return EmbedCall(texts=tuple(texts), dimensions=dimensions, is_base64=form == "base64", extras=extras)
 
     def write_embed_reply(self, reply: EmbedReply, call: EmbedCall, opening: Opening) -> bytes:
-        """The answer as a JSON body: numbers, or the base64 of little-endian 32-bit floats."""
+        """The answer as a JSON body: numbers, or base64. Usage that nobody knows is left out, as clients expect it."""
         answer: dict[str, Any] = {
             "object": "list",
-            "data": [
-                {"object": "embedding", "index": place, "embedding": _packed(vector) if call.is_base64 else vector}
-                for place, vector in enumerate(reply.vectors)
-            ],
-            "model": reply.model or opening.model,
-            "usage": {"prompt_tokens": None, "total_tokens": None},
+            "data": msgspec.Raw(json_list(_row(at, raw, call) for at, raw in enumerate(reply.vectors))),
+            "model": opening.model,
         }
-        if reply.usage is not None:
-            told = usage_object(reply.usage)
-            answer["usage"] = {"prompt_tokens": told["prompt_tokens"], "total_tokens": told["prompt_tokens"]}
+        if reply.usage is not None and is_counted(reply.usage):
+            told = usage_object(priced(reply.usage, opening))
+            answer["usage"] = {name: told[name] for name in ("prompt_tokens", "total_tokens", "cost") if name in told}
         return msgspec.json.encode(answer)
 
-    def write_embed(self, envelope: Envelope, call: EmbedCall | None, target: Target) -> WireRequest:
-        """The client's own body with the target's model: no other dialect's clients ask for embeddings here."""
-        del call
+    def splice_embed(self, envelope: Envelope, target: Target) -> WireRequest:
+        """The client's own body with the target's model."""
         changes: dict[str, bytes | None] = {"model": msgspec.json.encode(target.model.id), **dict.fromkeys(PLANNED)}
-        takes = target.provider.quirks.accepts_provider_object
-        if takes and "provider" in envelope.keys:
-            changes["provider"] = bytes(envelope.keys["provider"])
-        return post(target, PATH, join(envelope.keys, changes), carried=envelope.headers if takes else ())
+        if target.provider.quirks.accepts_provider_object:
+            if "provider" in envelope.keys:
+                changes["provider"] = bytes(envelope.keys["provider"])  # the planner has taken its own names out
+            return post(target, PATH, join(envelope.keys, changes), carried=envelope.headers)
+        dropped = tuple(sorted(OPENROUTER.intersection(envelope.keys)))
+        return post(target, PATH, join(envelope.keys, changes | dict.fromkeys(OPENROUTER)), dropped=dropped)
+
+    def write_embed(self, call: EmbedCall, target: Target) -> WireRequest:
+        """`POST {base}/embeddings`: numbers are asked for, which is what every provider gives unasked."""
+        body: dict[str, Any] = {"model": target.model.id, "input": call.texts}
+        if call.dimensions is not None:
+            body["dimensions"] = call.dimensions
+        return post(target, PATH, msgspec.json.encode(body), dropped=call.extras)
+
+    def read_embed_usage(self, body: bytes, target: Target) -> Usage | None:
+        """What metering needs of an answer that goes on as it came. Raises Problem for what is none."""
+        rest = less_vectors(body, b"data", b"usage")
+        try:
+            return _usage(_REST.decode(rest or b"").usage)
+        except _UNREADABLE:
+            pass  # it has to be read whole
+        try:
+            return _usage(_SHALLOW.decode(body).usage)
+        except _UNREADABLE:
+            raise self.read_problem(target, 200, {}, body) from None
 
     def read_embed_reply(self, body: bytes, target: Target) -> EmbedReply:
-        """What metering needs of an answer that goes on as it came. Raises Problem for what is none."""
+        """A whole answer, its vectors in the order of the texts. Raises Problem for what is none."""
         try:
-            answer = _SHALLOW.decode(body)
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            answer = _ANSWER.decode(body)
+        except _UNREADABLE:
             raise self.read_problem(target, 200, {}, body) from None
-        return EmbedReply(vectors=(), model=answer.model, usage=read_usage(answer.usage))
+        rows = sorted(answer.data, key=lambda row: row.index)
+        if not all(is_vector(row.embedding) for row in rows):
+            raise invalid_answer(target, "an embedding that is no list of numbers")
+        return EmbedReply(vectors=tuple(row.embedding for row in rows), usage=_usage(answer.usage))
 
     def read_problem(self, target: Target, status: int, headers: Mapping[str, str], body: bytes) -> Problem:
         """What an answer that is none means."""
@@ -163,5 +204,12 @@ class OpenAIEmbeddings:
         return classify(target, status, headers, read_error(error))
 
 
-def _packed(vector: tuple[float, ...]) -> str:
-    return b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
+def _row(place: int, raw: msgspec.Raw, call: EmbedCall) -> bytes:
+    vector = packed(raw) if call.is_base64 else bytes(raw)
+    return b'{"object":"embedding","index":%d,"embedding":%b}' % (place, vector)
+
+
+def _usage(raw: msgspec.Raw) -> Usage | None:
+    """What was used: an embedding writes nothing, and its usage need not say so."""
+    usage = read_usage(raw)
+    return usage if usage is None else msgspec.structs.replace(usage, output_tokens=0)

@@ -65,7 +65,7 @@ class OpenAIChatIngress:
             preferences=read_preferences(fields),
             stream=fields.flag("stream") or False,
             max_tokens=read_limit(fields),
-            wants_usage=_wants_usage(fields),
+            wants_usage=wants_usage(fields),
             conversation=conversation_name(fields),
             keys=keys,
         )
@@ -103,7 +103,7 @@ class OpenAIChatIngress:
         return write_problem(problem, as_json=as_json)
 
 
-def _wants_usage(fields: JsonFields) -> bool:
+def wants_usage(fields: JsonFields) -> bool:
     """OpenAI's way to ask for usage in a stream, or OpenRouter's."""
     options, usage = fields.object("stream_options"), fields.object("usage")
     asked = options is not None and options.flag("include_usage") is True
