@@ -33,7 +33,7 @@ CANARY_PATHS = size(20, 60)
 SPLIT_STEP = size(7, 1)
 """T20: how far apart the places are at which a stream is cut for a client of another dialect, in bytes."""
 
-FUZZ_EXAMPLES = size(60, 1_500)
+FUZZ_EXAMPLES = size(60, 700)
 """T24: examples for each dialect, direction and shape."""
 
 LAW_EXAMPLES = size(60, 600)
@@ -62,3 +62,6 @@ ABORTED_STREAMS = size(300, 4_000)
 
 SLOW_READERS = size(20, 500)
 """T49: clients that hardly read."""
+
+FALLBACKS = size(2, 50)
+"""T07: requests for each fault and dialect of client."""

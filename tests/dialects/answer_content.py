@@ -33,7 +33,7 @@ from dialects.answer_native import (
 from dialects.every_dialect import ANTHROPIC, CHAT, GEMINI, RESPONSES
 from dialects.features import SEED, AnswerFeature
 from trunkline.core.call import Opaque
-from trunkline.core.reply import Block, BlockKind, Finish, FinishReason, Logprob
+from trunkline.core.reply import Block, BlockKind, Citation, Finish, FinishReason, Logprob
 from trunkline.dialects.opaque import wrap
 
 if TYPE_CHECKING:
@@ -386,4 +386,62 @@ LOGPROBS = AnswerFeature(
     unsaid={SEED: ONLY_WORDS, ANTHROPIC: "there is no field for them"},
 )
 
-CONTENT: Final = (TEXT, ARGUMENTS, PARALLEL, REASONING, SIGNATURES, REFUSAL, LOGPROBS)
+SITE: Final = "https://cats.example/"
+CITED: Final = Block(BlockKind.TEXT, "Hi.", citations=(Citation(SITE, "Cats", 0, 3),))
+PLACES: Final = {"url": SITE, "title": "Cats", "start_index": 0, "end_index": 3}
+FLAT: Final = {"type": "url_citation", **PLACES}
+NESTED: Final = {"type": "url_citation", "url_citation": PLACES}
+FOUND: Final = {"type": "web_search_result_location", "url": SITE, "title": "Cats", "encrypted_index": "e"}
+GROUNDING: Final = {
+    "groundingChunks": [{"web": {"uri": SITE, "title": "Cats"}}],
+    "groundingSupports": [{"segment": {"startIndex": 0, "endIndex": 3, "text": "Hi."}, "groundingChunkIndices": [0]}],
+}
+
+CITATIONS = AnswerFeature(
+    "the sources of its words (citations)",
+    reply(CITED),
+    lambda told: (
+        [(one.url, one.title, one.start, one.end) for block in told.blocks for one in block.citations]
+        == [(SITE, "Cats", 0, 3)]
+    ),
+    whole={
+        CHAT: chat_message(content="Hi.", annotations=[NESTED]),
+        RESPONSES: said_item({"type": "output_text", "text": "Hi.", "annotations": [FLAT]}),
+        ANTHROPIC: {"content": [{"type": "text", "text": "Hi.", "citations": [{**FOUND, "cited_text": "Meow."}]}]},
+        GEMINI: {"candidates": [{**candidate({"text": "Hi."})["candidates"][0], "groundingMetadata": GROUNDING}]},
+    },
+    stream={
+        CHAT: chat({"content": "Hi."}, {"annotations": [NESTED]}),
+        RESPONSES: responses(
+            text_delta("Hi."),
+            {
+                "type": "response.output_text.annotation.added",
+                "output_index": 0,
+                "content_index": 0,
+                "annotation_index": 0,
+                "annotation": FLAT,
+            },
+        ),
+        ANTHROPIC: anthropic(
+            (
+                {"type": "text", "text": "", "citations": []},
+                [
+                    {"type": "text_delta", "text": "Hi."},
+                    {"type": "citations_delta", "citation": {**FOUND, "cited_text": "Meow."}},
+                ],
+            )
+        ),
+        GEMINI: [
+            *gemini({"text": "Hi."})[:1],
+            {"candidates": [{"index": 0, "finishReason": "STOP", "groundingMetadata": GROUNDING}]},
+        ],
+    },
+    told={
+        CHAT: chat_says(annotations=[NESTED]),
+        RESPONSES: {"type": "response.output_text.annotation.added", "annotation": FLAT},
+        GEMINI: {"candidates": [{"finishReason": "STOP", "groundingMetadata": GROUNDING}]},
+    },
+    unsaid={SEED: ONLY_WORDS, ANTHROPIC: "its citations must be proved by its own search"},
+)
+
+CONTENT: Final = (TEXT, ARGUMENTS, PARALLEL, REASONING, SIGNATURES, REFUSAL, CITATIONS, LOGPROBS)

@@ -22,7 +22,7 @@ from trunkline.core.call import (
     ToolCall,
     ToolResult,
 )
-from trunkline.core.reply import Block, BlockKind, Finish, FinishReason, Head, Reply
+from trunkline.core.reply import Block, BlockKind, Citation, Finish, FinishReason, Head, Reply
 from trunkline.dialects.openai_chat.fields import OPENROUTER, PLANNED
 
 if TYPE_CHECKING:
@@ -76,8 +76,22 @@ def in_places(blocks: tuple[Block, ...]) -> tuple[Block, ...]:
         same = [block for block in blocks if block.kind is kind]
         if same:
             tokens = tuple(token for block in same for token in block.logprobs)
-            whole.append(Block(kind, "".join(block.text for block in same), opaque=details(same), logprobs=tokens))
+            text = "".join(block.text for block in same)
+            whole.append(Block(kind, text, opaque=details(same), logprobs=tokens, citations=moved(same)))
     return (*whole, *(block for block in blocks if block.kind is BlockKind.TOOL_CALL))
+
+
+def moved(texts: list[Block]) -> tuple[Citation, ...]:
+    """The sources of texts that are one: their places count from its start."""
+    citations: list[Citation] = []
+    before = 0
+    for text in texts:
+        for one in text.citations:
+            assert one.start is not None
+            assert one.end is not None
+            citations.append(msgspec.structs.replace(one, start=before + one.start, end=before + one.end))
+        before += len(text.text)
+    return tuple(citations)
 
 
 def details(thoughts: list[Block]) -> Opaque | None:

@@ -162,7 +162,7 @@ def plain(tokens: tuple[Logprob, ...]) -> tuple[Logprob, ...]:
 
 
 BLOCKS = st.one_of(
-    st.builds(Block, st.just(BlockKind.TEXT), hub.SOME_WORDS, logprobs=hub.TOKENS.map(plain)),
+    st.builds(Block, st.just(BlockKind.TEXT), hub.SOME_WORDS, logprobs=hub.TOKENS.map(plain)).flatmap(hub.cited),
     st.builds(Block, st.just(BlockKind.REASONING), hub.SOME_WORDS, opaque=PROOFS),
     st.builds(Block, st.just(BlockKind.REASONING), st.just(""), opaque=SIGNATURES | FOREIGN),
     st.builds(
@@ -190,6 +190,18 @@ def apart(before: Block, after: Block) -> bool:
 
 
 WORDS = {FinishReason.LENGTH: "MAX_TOKENS", FinishReason.CONTENT_FILTER: "SAFETY"}
+
+
+def grounded(reply: Reply) -> Reply:
+    """Google tells the sources at the end, so only a text that is still open then can have them."""
+    last = len(reply.blocks) - 1
+    blocks = tuple(
+        msgspec.structs.replace(
+            block, citations=tuple(one for one in block.citations if place == last and one.start != one.end)
+        )
+        for place, block in enumerate(reply.blocks)
+    )
+    return msgspec.structs.replace(reply, blocks=blocks)
 
 
 def answer_back(reply: Reply, is_whole: bool) -> Reply:
@@ -224,7 +236,7 @@ GEMINI_LAWS = Laws(
     .filter(lambda call: any(message.role is not Role.SYSTEM for message in call.messages)),
     call_back=call_back,
     lost=lost,
-    answers=hub.replies(BLOCKS, follows=apart, usages=st.none() | USAGES),
+    answers=hub.replies(BLOCKS, follows=apart, usages=st.none() | USAGES).map(grounded),
     answer_back=answer_back,
     changed=frozenset({"model", "store"}),
     echo=echo,

@@ -37,6 +37,7 @@ from trunkline.core.call import (
 from trunkline.core.reply import (
     Block,
     BlockKind,
+    Citation,
     Delta,
     End,
     Event,
@@ -206,6 +207,18 @@ TOKENS = st.lists(
 ).map(tuple)
 """Some tokens, with the likeliest in their place."""
 
+SITES = st.from_regex(r"https://[a-z]{1,8}\.example/", fullmatch=True)
+
+
+@st.composite
+def cited(draw: st.DrawFn, block: Block) -> Block:
+    """The same text with some sources, each of a part of it."""
+    citations: list[Citation] = []
+    for _ in range(draw(st.integers(0, 2))):
+        start, end = sorted((draw(st.integers(0, len(block.text))), draw(st.integers(0, len(block.text)))))
+        citations.append(Citation(draw(SITES), draw(SOME_WORDS), start, end))
+    return msgspec.structs.replace(block, citations=tuple(citations))
+
 
 def blocks(
     *dialects: str, kinds: Iterable[BlockKind] = BlockKind, proven: Iterable[BlockKind] | None = None
@@ -218,7 +231,8 @@ def blocks(
         if kind is BlockKind.TOOL_CALL:
             return st.builds(Block, st.just(kind), ARGUMENTS, NAMES, NAMES, opaque)
         tokens = TOKENS if kind in {BlockKind.TEXT, BlockKind.REFUSAL} else st.just(())
-        return st.builds(Block, st.just(kind), SOME_WORDS, opaque=opaque, logprobs=tokens)
+        block = st.builds(Block, st.just(kind), SOME_WORDS, opaque=opaque, logprobs=tokens)
+        return block.flatmap(cited) if kind is BlockKind.TEXT else block
 
     return st.sampled_from(list(kinds)).flatmap(of)
 

@@ -12,7 +12,7 @@ from dialects.anthropic_targets import events_of, frame, stream, target
 from dialects.hub_strategies import assert_well_formed
 from trunkline.core.call import Opaque
 from trunkline.core.problem import Kind, Problem, Retry
-from trunkline.core.reply import Block, BlockKind, Delta, Finish, FinishReason, Head, Reply, Usage, fold
+from trunkline.core.reply import Block, BlockKind, Citation, Delta, Finish, FinishReason, Head, Reply, Usage, fold
 from trunkline.dialects.anthropic_messages.reader import MAX_PROVEN_CHARACTERS
 from trunkline.dialects.anthropic_messages.sides import Reader
 from trunkline.dialects.sse import Frame
@@ -51,6 +51,26 @@ ANSWERS = {
         ),
         usage=Usage(output_tokens=0),
         finish=Finish(FinishReason.TOOL_CALLS, "tool_use"),
+    ),
+    "web-search-citations": Reply(
+        head=Head(id="msg_01Web", model="claude-opus-5"),
+        blocks=(
+            Block(
+                BlockKind.TEXT,
+                "He was born on April 30, 1916.",
+                citations=(
+                    Citation(
+                        "https://example.com/shannon",
+                        "Claude Shannon",
+                        0,
+                        30,
+                        "Claude Elwood Shannon was born on April 30, 1916.",
+                    ),
+                ),
+            ),
+        ),
+        usage=Usage(input_tokens=6039, output_tokens=93),
+        finish=END,
     ),
     "llamacpp-length": Reply(
         head=Head(id="chatcmpl-NhgT6Iyn0fULnRUMn1bzW6mVFr9RoTDg", model="smollm2-135m"),

@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 
 from dialects.gemini_streams import STREAMS, TRANSCRIPTS, events_of, says, stream, target
 from dialects.hub_strategies import assert_well_formed
+from dialects.recorded_tokens import hello
 from trunkline.core.call import Opaque
 from trunkline.core.problem import Kind, Problem
 from trunkline.core.reply import (
     Block,
     BlockKind,
+    Citation,
     Delta,
     End,
     Finish,
@@ -85,6 +87,18 @@ ANSWERS = {
         usage=Usage(input_tokens=12559, output_tokens=0),
         finish=Finish(FinishReason.CONTENT_FILTER, "PROHIBITED_CONTENT"),
     ),
+    "google-logprobs": Reply(
+        head=HEAD,
+        blocks=(Block(BlockKind.TEXT, "Hello!", logprobs=hello(has_bytes=False)),),
+        usage=Usage(input_tokens=3, output_tokens=2),
+        finish=STOP,
+    ),
+    "google-max-tokens": Reply(
+        head=HEAD,
+        blocks=(text("Once upon a time"),),
+        usage=Usage(input_tokens=7, output_tokens=50, reasoning_tokens=46),
+        finish=Finish(FinishReason.LENGTH, "MAX_TOKENS"),
+    ),
     "google-safety": Reply(
         head=HEAD,
         blocks=(text("Well, "),),
@@ -103,7 +117,13 @@ ANSWERS = {
     ),
     "google-grounding": Reply(
         head=HEAD,
-        blocks=(text("Spain won Euro 2024."),),
+        blocks=(
+            Block(
+                BlockKind.TEXT,
+                "Spain won Euro 2024.",
+                citations=(Citation("https://vertexaisearch.cloud.google.com/x", "uefa.com", 0, 20),),
+            ),
+        ),
         usage=Usage(input_tokens=10, output_tokens=8),
         finish=STOP,
     ),

@@ -10,12 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dialects.recorded_tokens import hello
 from dialects.targets import events_of, frame, says, stream, target
 from trunkline.core.call import Opaque
 from trunkline.core.problem import Kind, Problem
 from trunkline.core.reply import (
     Block,
     BlockKind,
+    Citation,
     Delta,
     End,
     Event,
@@ -155,9 +157,27 @@ ANSWERS = {
         usage=Usage(input_tokens=60, output_tokens=20),
         finish=Finish(FinishReason.TOOL_CALLS, "stop"),
     ),
+    "openai-logprobs": Reply(
+        head=Head(id="chatcmpl-lp1", model="gpt-4o-2024-08-06"),
+        blocks=(Block(BlockKind.TEXT, "Hello!", logprobs=hello(has_bytes=True)),),
+        usage=Usage(input_tokens=9, output_tokens=2),
+        finish=STOP,
+    ),
+    "openai-content-filter": Reply(
+        head=Head(id="chatcmpl-cf1", model="gpt-4o-2024-08-06"),
+        blocks=text("First, you "),
+        usage=Usage(input_tokens=12, output_tokens=4),
+        finish=Finish(FinishReason.CONTENT_FILTER, "content_filter"),
+    ),
     "perplexity-annotations": Reply(
         head=Head(id="p1", model="sonar"),
-        blocks=text("It is so [1]."),
+        blocks=(
+            Block(
+                BlockKind.TEXT,
+                "It is so [1].",
+                citations=(Citation("https://a.example/", "A", 9, 12, "so"),),
+            ),
+        ),
         usage=Usage(input_tokens=4, output_tokens=3),
         finish=STOP,
     ),

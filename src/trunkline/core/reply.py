@@ -84,11 +84,25 @@ class Delta(msgspec.Struct, frozen=True, tag="delta"):
     logprobs: tuple[Logprob, ...] = ()
 
 
+class Citation(msgspec.Struct, frozen=True):
+    """A source of an answer's words. `start` and `end` are places in the text of their block, in characters.
+
+    The places are None where nobody says them. `quote` are words of the source.
+    """
+
+    url: str
+    title: str | None = None
+    start: int | None = None
+    end: int | None = None
+    quote: str | None = None
+
+
 class End(msgspec.Struct, frozen=True, tag="end"):
-    """Block `index` is whole. `opaque` is its provider's proof of it, known only now."""
+    """Block `index` is whole. `opaque` is its provider's proof of it, `citations` its sources: both known only now."""
 
     index: int
     opaque: Opaque | None = None
+    citations: tuple[Citation, ...] = ()
 
 
 class Finish(msgspec.Struct, frozen=True, tag="finish"):
@@ -111,6 +125,7 @@ class Block(msgspec.Struct, frozen=True):
     name: str | None = None
     opaque: Opaque | None = None
     logprobs: tuple[Logprob, ...] = ()
+    citations: tuple[Citation, ...] = ()
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,7 +149,7 @@ def fold(events: Iterable[Event]) -> Reply:
     begun: dict[int, Start] = {}
     texts: dict[int, list[str]] = {}
     logprobs: dict[int, list[Logprob]] = {}
-    opaques: dict[int, Opaque | None] = {}
+    ends: dict[int, End] = {}
     usage: Usage | None = None
     finish: Finish | None = None
     for event in events:
@@ -146,8 +161,8 @@ def fold(events: Iterable[Event]) -> Reply:
             case Start(index=index):
                 begun[index] = event
                 texts[index] = []
-            case End(index=index, opaque=opaque):
-                opaques[index] = opaque
+            case End(index=index):
+                ends[index] = event
             case Head():
                 head = event
             case Usage():
@@ -156,7 +171,13 @@ def fold(events: Iterable[Event]) -> Reply:
                 finish = event
     blocks = tuple(
         Block(
-            start.kind, "".join(texts[index]), start.id, start.name, opaques.get(index), tuple(logprobs.get(index, ()))
+            start.kind,
+            "".join(texts[index]),
+            start.id,
+            start.name,
+            (end := ends.get(index, End(index))).opaque,
+            tuple(logprobs.get(index, ())),
+            end.citations,
         )
         for index, start in begun.items()
     )
@@ -170,7 +191,7 @@ def unfold(reply: Reply) -> list[Event]:
         events.append(Start(index, block.kind, block.id, block.name))
         if block.text or block.logprobs:
             events.append(Delta(index, block.text, block.logprobs))
-        events.append(End(index, block.opaque))
+        events.append(End(index, block.opaque, block.citations))
     if reply.usage is not None:
         events.append(reply.usage)
     if reply.finish is not None:

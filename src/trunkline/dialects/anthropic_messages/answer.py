@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from trunkline.core.call import Opaque
-from trunkline.core.reply import Block, BlockKind, Head, Reply, Usage
+from trunkline.core.reply import Block, BlockKind, Citation, Head, Reply, Usage
 from trunkline.dialects.anthropic_messages.words import NAME, THOUGHTS, UNREADABLE, finish_of
 from trunkline.dialects.opaque import NONE
 from trunkline.dialects.upstream_error import (
@@ -24,7 +24,7 @@ from trunkline.dialects.upstream_error import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from trunkline.core.catalog import Target
     from trunkline.core.problem import Problem
@@ -106,6 +106,46 @@ class ContentBlock(msgspec.Struct):
     id: str = ""
     name: str = ""
     input: msgspec.Raw = msgspec.Raw()
+    citations: msgspec.Raw = msgspec.Raw()
+
+
+class _Location(msgspec.Struct):
+    """A source on the web, or a search result of the client's. Those in a document have no address."""
+
+    type: str
+    url: str | None = None
+    source: str | None = None
+    title: str | None = None
+    cited_text: str | None = None
+
+
+_LOCATION = msgspec.json.Decoder(_Location)
+_LOCATIONS = msgspec.json.Decoder(list[msgspec.Raw] | None)
+_ADDRESSED: Final = ("http://", "https://")
+
+
+def read_citation(raw: msgspec.Raw) -> Citation | None:
+    """A citation, which is of the whole block; None where its source has no address, or it cannot be read."""
+    try:
+        location = _LOCATION.decode(raw)
+    except UNREADABLE:
+        return None
+    url = location.url or location.source or ""
+    return Citation(url, location.title, quote=location.cited_text) if url.startswith(_ADDRESSED) else None
+
+
+def read_citations(raw: msgspec.Raw, length: int) -> tuple[Citation, ...]:
+    """The citations of a block of this many characters."""
+    try:
+        locations: list[msgspec.Raw] = (_LOCATIONS.decode(raw) if raw else None) or []
+    except UNREADABLE:
+        return ()
+    return placed([citation for one in locations if (citation := read_citation(one)) is not None], length)
+
+
+def placed(citations: Iterable[Citation], length: int) -> tuple[Citation, ...]:
+    """The same with the place that they have: all of their block."""
+    return tuple([msgspec.structs.replace(citation, start=0, end=length) for citation in citations])
 
 
 class _Typed(msgspec.Struct):
@@ -186,7 +226,7 @@ def _block(raw: msgspec.Raw, block: ContentBlock) -> Block | None:
     """A block in the hub's terms; None for one that only this dialect knows."""
     match block.type:
         case "text":
-            return Block(BlockKind.TEXT, block.text)
+            return Block(BlockKind.TEXT, block.text, citations=read_citations(block.citations, len(block.text)))
         case "thinking":
             return Block(
                 BlockKind.REASONING, block.thinking, opaque=proof(raw) if block.signature not in {"", NONE} else None

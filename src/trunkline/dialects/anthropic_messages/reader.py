@@ -15,8 +15,11 @@ from trunkline.dialects.anthropic_messages.answer import (
     Counts,
     Message,
     arguments_of,
+    placed,
     proof,
     read_block,
+    read_citation,
+    read_citations,
     read_counts,
     read_error_object,
 )
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
     from trunkline.core.call import Opaque
     from trunkline.core.catalog import Target
+    from trunkline.core.reply import Citation
     from trunkline.dialects.sse import Frame
 
 MAX_PROVEN_CHARACTERS: Final = 4_000_000
@@ -43,6 +47,7 @@ class _Delta(msgspec.Struct):
     signature: str = ""
     stop_reason: str | None = None
     stop_sequence: str | None = None
+    citation: msgspec.Raw = msgspec.Raw()
 
 
 class _Event(msgspec.Struct):
@@ -102,6 +107,8 @@ class Reader:
         self._kind: BlockKind | None = None
         self._index = -1
         self._is_empty = True
+        self._said = 0
+        self._citations: list[Citation] = []
         self._begun = ContentBlock("")
         self._proof: Opaque | None = None
         self._signature = ""
@@ -190,6 +197,8 @@ class Reader:
             return
         self._index += 1
         self._is_empty = True
+        self._said = 0
+        self._citations = list(read_citations(block.citations, 0))
         self._proof = proof(event.content_block) if block.type == "redacted_thinking" else None
         self._signature = block.signature
         self._thought = []
@@ -211,7 +220,9 @@ class Reader:
             raise invalid_answer(self._target, "a delta of a content block that is not open")
         kind = _DELTAS.get(delta.type)
         if kind is None or self._kind is None:
-            return  # citations, and the blocks that are passed over
+            if self._kind is BlockKind.TEXT and (citation := read_citation(delta.citation)) is not None:
+                self._citations.append(citation)
+            return  # the blocks that are passed over, and what was invented later
         if kind is not self._kind:
             raise invalid_answer(self._target, "a delta of another kind than its content block")
         if kind is BlockKind.TEXT:
@@ -226,6 +237,7 @@ class Reader:
     def _text(self, text: str, events: list[Event]) -> None:
         if text:
             self._is_empty = False
+            self._said += len(text)
             events.append(Delta(self._index, text))
 
     def _think(self, text: str, events: list[Event]) -> None:
@@ -244,7 +256,7 @@ class Reader:
             events.append(Delta(self._index, arguments_of(self._begun)))
         if self._signature not in {"", NONE} and self._thought_size <= MAX_PROVEN_CHARACTERS:
             self._proof = prove("".join(self._thought), self._signature)
-        events.append(End(self._index, self._proof))
+        events.append(End(self._index, self._proof, placed(self._citations, self._said)))
         self._proof, self._signature, self._thought = None, "", []
 
     def _message_delta(self, event: _Event, events: list[Event]) -> None:

@@ -29,6 +29,7 @@ from trunkline.core.reply import (
     fold,
 )
 from trunkline.dialects.gemini.error import stream_problem
+from trunkline.dialects.gemini.grounding import Source, placed, read_sources
 from trunkline.dialects.gemini.logprobs import read_tokens
 from trunkline.dialects.gemini.part import NAME, read_signature
 from trunkline.dialects.sse import Frame
@@ -38,8 +39,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from trunkline.core.catalog import Target
-    from trunkline.core.reply import Logprob
+    from trunkline.core.reply import Citation, Logprob
 
+MAX_PLACED_BYTES: Final = 4 * 1024 * 1024
+"""Of text that is kept for the places of its sources; those in a longer one have none."""
 MAX_REASONABLE_TOKENS: Final = 1_000_000_000
 """A single answer's count over this is a broken number, not a count."""
 
@@ -97,6 +100,7 @@ class _Candidate(msgspec.Struct, rename="camel"):
     finish_reason: str | None = None
     index: int | None = None
     logprobs_result: msgspec.Raw = msgspec.Raw()
+    grounding_metadata: msgspec.Raw = msgspec.Raw()
 
 
 class _Feedback(msgspec.Struct, rename="camel"):
@@ -147,6 +151,9 @@ class Reader:
         self._index = -1
         self._calls = 0
         self._tokens: tuple[Logprob, ...] = ()
+        self._sources: list[Source] = []
+        self._said = bytearray()
+        self._said_before = 0
         self._usage: Usage | None = None
         self._finish: Finish | None = None
         self.is_done = False
@@ -212,6 +219,8 @@ class Reader:
     def _candidate(self, candidate: _Candidate, events: list[Event]) -> None:
         if candidate.logprobs_result:
             self._tokens += read_tokens(candidate.logprobs_result)
+        if candidate.grounding_metadata:
+            self._sources = read_sources(candidate.grounding_metadata)
         if candidate.content is not None:
             for part in candidate.content.parts or ():
                 self._part(part, events)
@@ -280,9 +289,21 @@ class Reader:
             self._end(events)
             self._index += 1
             self._open = kind
+            self._said_before = len(self._said)
             events.append(Start(self._index, kind))
+        if kind is BlockKind.TEXT and len(self._said) < MAX_PLACED_BYTES:
+            self._said += text.encode(errors="replace")
         tokens = self._take_tokens() if self._tokens and kind is BlockKind.TEXT else ()
         events.append(Delta(self._index, text, tokens))
+
+    def _cited(self) -> tuple[Citation, ...]:
+        """The sources of the text that ends; those of what comes after it wait."""
+        text = bytes(self._said[self._said_before :])
+        size = len(self._said)
+        later = [one for one in self._sources if (one.start or 0) >= size and (one.end or 0) > size]
+        citations = tuple([placed(one, self._said_before, text) for one in self._sources if one not in later])
+        self._sources = later
+        return citations
 
     def _take_tokens(self) -> tuple[Logprob, ...]:
         tokens, self._tokens = self._tokens, ()
@@ -305,7 +326,8 @@ class Reader:
 
     def _end(self, events: list[Event], opaque: Opaque | None = None) -> None:
         if self._open is not None:
-            events.append(End(self._index, opaque))
+            citations = self._cited() if self._sources and self._open is BlockKind.TEXT else ()
+            events.append(End(self._index, opaque, citations))
             self._open = None
 
 

@@ -108,6 +108,15 @@ def provider_state(keys: Mapping[str, msgspec.Raw]) -> str | None:
     return None
 
 
+def stored_file(content: msgspec.Raw, path: str) -> str | None:
+    """The path of a file in this one content that the account keeps, which begins with its own; None without one.
+
+    Raises Problem INVALID_REQUEST as `provider_state` does.
+    """
+    told = _read(_SYSTEM, path, content)
+    return _in_content(told, path) if isinstance(told, _Content) else None
+
+
 def provider_tool(keys: Mapping[str, msgspec.Raw]) -> str | None:
     """The path of a tool that Google runs, such as a search; None where there is none. `keys` are in camel case.
 

@@ -27,7 +27,7 @@ from trunkline.core.reply import (
     unfold,
 )
 from trunkline.dialects import sse
-from trunkline.dialects.gemini import logprobs
+from trunkline.dialects.gemini import grounding, logprobs
 from trunkline.dialects.gemini.error import write_problem
 from trunkline.dialects.gemini.part import carried_signature, is_object, one_line, whole_part
 from trunkline.dialects.gemini.reader import FINISH
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from trunkline.core.call import Opaque
-    from trunkline.core.reply import Logprob
+    from trunkline.core.reply import Citation, Logprob
     from trunkline.dialects.dialect import Opening
     from trunkline.dialects.sse import Frame
 
@@ -45,6 +45,9 @@ KEEP_ALIVE: Final = b"\n"
 
 MAX_ARGUMENTS: Final = 16 * 1024 * 1024
 """Characters of one call's arguments that are gathered."""
+
+MAX_PLACED: Final = 4 * 1024 * 1024
+"""Characters of text that are kept for the places of its sources."""
 
 _WORD: Final[Mapping[FinishReason, str]] = {
     FinishReason.STOP: "STOP",
@@ -71,6 +74,10 @@ class Telling:
         self._size = 0
         self._is_malformed = False
         self._usage: Usage | None = None
+        self._said: list[str] = []
+        self._said_size = 0
+        self._said_before = 0
+        self._sources: list[tuple[Citation, str, str]] = []
 
     def part(self, event: Event) -> bytes | None:
         """The part that this event tells, or None."""
@@ -80,7 +87,11 @@ class Telling:
             case Start():
                 self._open = event
                 self._arguments, self._size = [], 0
-            case End(opaque=opaque):
+                self._said_before = len(self._said)
+            case End(opaque=opaque, citations=citations):
+                if citations:
+                    before, text = "".join(self._said[: self._said_before]), "".join(self._said[self._said_before :])
+                    self._sources += [(citation, before, text) for citation in citations]
                 return self._end(opaque)
             case Head():
                 self._id = event.id or self._id
@@ -97,6 +108,10 @@ class Telling:
             msgspec.json.encode(self._model),
             msgspec.json.encode(self._id),
         )
+
+    def grounding(self) -> bytes:
+        """The sources as a field with its comma; empty where none is known."""
+        return grounding.written(self._sources)
 
     def usage(self) -> bytes:
         """The usage as a field with its comma; empty where none is known."""
@@ -116,6 +131,9 @@ class Telling:
         if kind is BlockKind.REASONING and self._is_whole:
             self._thought += text
             return None
+        if kind in {BlockKind.TEXT, BlockKind.REFUSAL} and self._said_size < MAX_PLACED:
+            self._said.append(text)
+            self._said_size += len(text)
         if kind is not BlockKind.TOOL_CALL:
             said = msgspec.json.encode(text)
             return b'{"text":%b,"thought":true}' % said if kind is BlockKind.REASONING else b'{"text":%b}' % said
@@ -191,8 +209,14 @@ class Writer:
 
     def _last(self, finish: Finish) -> bytes:
         return sse.event(
-            b'{"candidates":[{"content":{"parts":[%b],"role":"model"},%b,"index":0}],%b%b}'
-            % (_EMPTY, self._telling.finish(finish), self._telling.usage(), self._telling.identity())
+            b'{"candidates":[{"content":{"parts":[%b],"role":"model"},%b,%b"index":0}],%b%b}'
+            % (
+                _EMPTY,
+                self._telling.finish(finish),
+                self._telling.grounding(),
+                self._telling.usage(),
+                self._telling.identity(),
+            )
         )
 
 
@@ -221,10 +245,10 @@ def write_reply(reply: Reply, opening: Opening) -> bytes:
     told = [telling.part(event) for event in unfold(reply)]
     parts = [part for part in told if part is not None]
     finish = telling.finish(reply.finish) + b"," if reply.finish is not None else b""
-    tokens = logprobs.written(token for block in reply.blocks for token in block.logprobs)
+    beside = logprobs.written(token for block in reply.blocks for token in block.logprobs) + telling.grounding()
     return b'{"candidates":[{"content":{"parts":[%b],"role":"model"},%b%b"index":0}],%b%b}' % (
         b",".join(parts) or _EMPTY,
-        tokens,
+        beside,
         finish,
         telling.usage(),
         telling.identity(),

@@ -34,16 +34,18 @@ from trunkline.dialects.openai_chat.wire import (
     entry_text,
     joined,
     read_logprobs,
+    read_sources,
     read_usage,
 )
 from trunkline.dialects.upstream_error import classify, cut_short, invalid_answer, read_error
+from trunkline.dialects.url_citations import read_citations
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from trunkline.core.catalog import Target
     from trunkline.core.problem import Problem
-    from trunkline.core.reply import Logprob
+    from trunkline.core.reply import Citation, Logprob
     from trunkline.dialects.sse import Frame
 
 MAX_DETAILS_BYTES: Final = 8 * 1024 * 1024
@@ -75,6 +77,9 @@ class Reader:
         self._proof_bytes = 0
         self._thinks_aloud = False
         self._tokens: dict[BlockKind, tuple[Logprob, ...]] = {}
+        self._said = self._said_before = 0
+        self._citations: tuple[Citation, ...] = ()
+        self._sources: tuple[Citation, ...] = ()
         self._finish: Finish | None = None
         self.is_done = False
 
@@ -101,6 +106,8 @@ class Reader:
         if chunk.error is not None:
             raise self._error(chunk.error)
         events: list[Event] = []
+        if chunk.search_results or chunk.citations:
+            self._sources = read_sources(chunk)
         if self._head is None and (chunk.id or chunk.model):
             self._head = Head(id=chunk.id, model=chunk.model)
             events.append(self._head)
@@ -159,6 +166,9 @@ class Reader:
                 self._parts(piece.content, events)
         if piece.audio is not None and (transcript := _text_of(piece.audio, "transcript")):
             self._text(BlockKind.TEXT, transcript, events)
+        if piece.annotations:
+            before = self._said_before if self._open is BlockKind.TEXT else self._said
+            self._citations += read_citations(piece.annotations, before)
         if piece.refusal:
             self._text(BlockKind.REFUSAL, piece.refusal, events)
         for tool in piece.tool_calls or ():
@@ -170,6 +180,8 @@ class Reader:
         if self._open is not kind:
             self._end(events)
             self._start(kind, events)
+        if kind is BlockKind.TEXT:
+            self._said += len(text)
         events.append(Delta(self._index, text, self._tokens.pop(kind, ()) if self._tokens else ()))
 
     def _parts(self, parts: list[Any], events: list[Event]) -> None:
@@ -261,6 +273,7 @@ class Reader:
     def _start(self, kind: BlockKind, events: list[Event]) -> None:
         self._index += 1
         self._open = kind
+        self._said_before = self._said
         events.append(Start(self._index, kind))
 
     def _end(self, events: list[Event]) -> None:
@@ -268,7 +281,11 @@ class Reader:
         if self._open is None:
             return
         opaque: Opaque | None = None
-        if self._open is BlockKind.REASONING and self._proof:
+        citations: tuple[Citation, ...] = ()
+        if self._open is BlockKind.TEXT:
+            citations = self._citations or self._sources
+            self._citations = self._sources = ()
+        elif self._open is BlockKind.REASONING and self._proof:
             raw = self._proof[0] if len(self._proof) == 1 else joined(self._proof)
             opaque = Opaque(NAME, raw)
             self._proof = []
@@ -279,7 +296,7 @@ class Reader:
                 opaque = Opaque(NAME, self._call_proof)
             self._tool, self._call_proof = None, None
         self._open = None
-        events.append(End(self._index, opaque))
+        events.append(End(self._index, opaque, citations))
 
     def _error(self, error: object) -> Problem:
         return classify(self._target, 200, {}, read_error(error))
@@ -305,7 +322,7 @@ def read_whole(body: bytes, target: Target) -> Reply:
                 choice.logprobs,
             )
         )
-    chunk = Chunk(choices, whole.id, whole.model, whole.usage, whole.error)
+    chunk = Chunk(choices, whole.id, whole.model, whole.usage, whole.error, whole.search_results, whole.citations)
     reader = Reader(target)
     events = reader.take(chunk)
     if not any(choice.index == 0 and choice.delta is not None for choice in choices):

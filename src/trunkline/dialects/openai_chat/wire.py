@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from trunkline.core.reply import BlockKind, FinishReason, Usage
+from trunkline.core.reply import BlockKind, Citation, FinishReason, Usage
 from trunkline.dialects.token_logprobs import read_tokens
 
 if TYPE_CHECKING:
@@ -84,6 +84,7 @@ class Piece(msgspec.Struct):
     tool_calls: list[ToolPiece] | None = None
     function_call: FunctionPiece | None = None
     audio: Any = None
+    annotations: msgspec.Raw = msgspec.Raw()
 
 
 class Logprobs(msgspec.Struct):
@@ -105,13 +106,15 @@ class Choice(msgspec.Struct):
 
 
 class Chunk(msgspec.Struct):
-    """One event of a stream."""
+    """One event of a stream. `search_results` and `citations` are Perplexity's: its sources, and their addresses."""
 
     choices: list[Choice] | None = None
     id: str | None = None
     model: str | None = None
     usage: msgspec.Raw = msgspec.Raw()
     error: Any = None
+    search_results: msgspec.Raw = msgspec.Raw()
+    citations: msgspec.Raw = msgspec.Raw()
 
 
 class WholeChoice(msgspec.Struct):
@@ -133,12 +136,21 @@ class Whole(msgspec.Struct):
     model: str | None = None
     usage: msgspec.Raw = msgspec.Raw()
     error: Any = None
+    search_results: msgspec.Raw = msgspec.Raw()
+    citations: msgspec.Raw = msgspec.Raw()
+
+
+class _Result(msgspec.Struct):
+    url: str
+    title: str | None = None
 
 
 CHUNK: Final = msgspec.json.Decoder(Chunk)
 WHOLE: Final = msgspec.json.Decoder(Whole)
 _USAGE = msgspec.json.Decoder(_Usage | None)
 _LOGPROBS = msgspec.json.Decoder(Logprobs)
+_RESULTS = msgspec.json.Decoder(list[_Result] | None)
+_URLS = msgspec.json.Decoder(list[str] | None)
 _ENTRIES = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 
 
@@ -153,6 +165,16 @@ def read_logprobs(raw: msgspec.Raw) -> dict[BlockKind, tuple[Logprob, ...]]:
         return {}
     tokens = {BlockKind.TEXT: read_tokens(told.content), BlockKind.REFUSAL: read_tokens(told.refusal)}
     return {kind: found for kind, found in tokens.items() if found}
+
+
+def read_sources(chunk: Chunk) -> tuple[Citation, ...]:
+    """The sources that stand beside an answer, without a place in it; none where they cannot be read."""
+    try:
+        if chunk.search_results:
+            return tuple([Citation(one.url, one.title) for one in _RESULTS.decode(chunk.search_results) or ()])
+        return tuple([Citation(url) for url in _URLS.decode(chunk.citations) or ()]) if chunk.citations else ()
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return ()
 
 
 def read_usage(raw: msgspec.Raw) -> Usage | None:

@@ -14,7 +14,7 @@ import msgspec
 
 from trunkline.core.problem import Kind
 from trunkline.core.reply import Block, BlockKind, Delta, End, Event, Finish, Head, Reply, Start, Usage
-from trunkline.dialects import sse
+from trunkline.dialects import sse, url_citations
 from trunkline.dialects.opaque import wrap
 from trunkline.dialects.openai_chat.call import span_id
 from trunkline.dialects.openai_chat.wire import NAME, entries
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from trunkline.core.call import Opaque
     from trunkline.core.problem import Problem
-    from trunkline.core.reply import Logprob
+    from trunkline.core.reply import Citation, Logprob
     from trunkline.dialects.dialect import Opening
 
 _INVALID = "invalid_request_error"
@@ -143,6 +143,7 @@ class Writer:
         self._call_id: str | None = None
         self._calls = -1
         self._proofs = _Proofs()
+        self._said = self._said_before = 0
         self._usage: Usage | None = None
 
     def write_problem(self, problem: Problem) -> bytes:
@@ -165,9 +166,12 @@ class Writer:
                     out.append(self._delta(text, logprobs))
             case Start():
                 self._start(event, out)
-            case End(opaque=opaque):
+            case End(opaque=opaque, citations=citations):
                 if opaque is not None:
                     out.append(self._chunk(self._proof(opaque)))
+                if citations and self._kind is BlockKind.TEXT:
+                    told = _annotations(citations, self._said - self._said_before, self._said_before)
+                    out.append(self._chunk(msgspec.json.encode({"annotations": told})))
             case Usage():
                 self._usage = event
             case Finish():
@@ -193,6 +197,7 @@ class Writer:
 
     def _start(self, start: Start, out: list[bytes]) -> None:
         self._kind = start.kind
+        self._said_before = self._said
         if start.kind is BlockKind.REASONING:
             self._proofs.begin()
         if start.kind is BlockKind.TOOL_CALL:
@@ -210,6 +215,7 @@ class Writer:
         coded = msgspec.json.encode(text)
         match self._kind:
             case BlockKind.TEXT:
+                self._said += len(text)
                 return self._chunk(b'{"content":' + coded + b"}", logprobs=_logprobs(logprobs))
             case BlockKind.REASONING:
                 self._proofs.grow(text)
@@ -254,6 +260,8 @@ def write_reply(reply: Reply, opening: Opening) -> bytes:
         "content": said if said or not (calls or refused) else None,
         "refusal": refused or None,
     }
+    if annotations := _annotations_of(reply.blocks):
+        message["annotations"] = annotations
     if thought := "".join(texts[BlockKind.REASONING]):
         message["reasoning"] = thought
     if details:
@@ -314,6 +322,22 @@ def _call(block: Block, place: int, opening: Opening) -> dict[str, Any]:
     if proof is not None and proof.dialect == NAME and not proof.raw.startswith(b"["):
         call["extra_content"] = msgspec.Raw(proof.raw)
     return call
+
+
+def _annotations_of(blocks: Iterable[Block]) -> list[dict[str, Any]]:
+    """The sources of all texts: their places count from the start of the message."""
+    annotations: list[dict[str, Any]] = []
+    before = 0
+    for block in blocks:
+        if block.kind is BlockKind.TEXT:
+            annotations += _annotations(block.citations, len(block.text), before)
+            before += len(block.text)
+    return annotations
+
+
+def _annotations(citations: tuple[Citation, ...], length: int, before: int) -> list[dict[str, Any]]:
+    told = url_citations.written(citations, length, before)
+    return [{"type": "url_citation", "url_citation": fields} for fields in told]
 
 
 def _logprobs(said: tuple[Logprob, ...], refused: tuple[Logprob, ...] = ()) -> bytes:

@@ -22,6 +22,7 @@ from trunkline.dialects.upstream_error import (
     no_answer,
     read_error,
 )
+from trunkline.dialects.url_citations import read_citations
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,6 +60,7 @@ class Part(msgspec.Struct):
     text: str | None = None
     refusal: str | None = None
     logprobs: msgspec.Raw = msgspec.Raw()
+    annotations: msgspec.Raw = msgspec.Raw()
 
 
 class Item(msgspec.Struct):
@@ -191,7 +193,12 @@ def read_blocks(target: Target, output: msgspec.Raw) -> list[Block]:
         if item.type == "message":
             parts = (part for part in item.content or () if part.type in PARTS)
             blocks += [
-                Block(PARTS[part.type], part.text or part.refusal or "", logprobs=read_tokens(part.logprobs))
+                Block(
+                    PARTS[part.type],
+                    part.text or part.refusal or "",
+                    logprobs=read_tokens(part.logprobs),
+                    citations=read_citations(part.annotations),
+                )
                 for part in parts
             ]
         elif item.type == "reasoning":

@@ -30,12 +30,14 @@ from trunkline.dialects.openai_responses.answer import (
 from trunkline.dialects.openai_responses.call import BETWEEN_PARTS
 from trunkline.dialects.token_logprobs import read_tokens
 from trunkline.dialects.upstream_error import cut_short, invalid_answer
+from trunkline.dialects.url_citations import read_citation, read_citations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from trunkline.core.call import Opaque
     from trunkline.core.catalog import Target
+    from trunkline.core.reply import Citation
     from trunkline.dialects.sse import Frame
 
 _ERRORS: Final = frozenset({"error", "response.error"})
@@ -57,6 +59,7 @@ class _Event(msgspec.Struct):
     input: str | None = None
     logprobs: msgspec.Raw = msgspec.Raw()
     part: msgspec.Raw = msgspec.Raw()
+    annotation: msgspec.Raw = msgspec.Raw()
     item: msgspec.Raw = msgspec.Raw()
     response: Response | None = None
     error: Any = None
@@ -89,6 +92,7 @@ class Reader:
         self._open: BlockKind | None = None
         self._has_text = False
         self._part = 0
+        self._citations: list[Citation] = []
         self._has_calls = False
         self._finish: Finish | None = None
         self.is_done = False
@@ -211,6 +215,14 @@ class Reader:
             raise invalid_answer(self._target, f"more {kind.value} after its end")
         self._say(event.delta, events, event.logprobs)
 
+    def _annotated(self, event: _Event, events: list[Event]) -> None:
+        """A source of the text that is open; one of a text that has ended comes too late."""
+        del events
+        citation = read_citation(event.annotation)
+        place = self._find(event, BlockKind.TEXT, event.content_index or 0)
+        if citation is not None and place == self._index and self._open is BlockKind.TEXT:
+            self._citations.append(citation)
+
     def _text_done(self, event: _Event, events: list[Event]) -> None:
         self._whole(BlockKind.TEXT, event.text, event, events, event.logprobs)
 
@@ -244,6 +256,7 @@ class Reader:
         kind = PARTS[part.type]
         self._whole(kind, part.text or part.refusal, event, events, part.logprobs)
         if self._find(event, kind, event.content_index or 0) == self._index:
+            self._citations = self._citations or list(read_citations(part.annotations))
             self._end(events)
 
     def _item_done(self, event: _Event, events: list[Event]) -> None:
@@ -267,6 +280,7 @@ class Reader:
             if part.type in PARTS and self._lookup(names, PARTS[part.type], place) is None:
                 self._start(PARTS[part.type], names, place, events)
                 self._say(part.text or part.refusal, events, part.logprobs)
+                self._citations = list(read_citations(part.annotations))
         if self._open in {BlockKind.TEXT, BlockKind.REFUSAL}:
             self._end(events)
 
@@ -292,6 +306,7 @@ class Reader:
                 self._start(block.kind, (), 0, events, id=block.id, name=block.name)
                 if block.text:
                     events.append(Delta(self._index, block.text, block.logprobs))
+                self._citations = list(block.citations)
                 self._end(events, block.opaque)
                 self._has_calls = self._has_calls or block.kind is BlockKind.TOOL_CALL
         if (usage := read_usage(response.usage)) is not None:
@@ -333,7 +348,8 @@ class Reader:
     def _end(self, events: list[Event], opaque: Opaque | None = None) -> None:
         if self._open is not None:
             self._open = None
-            events.append(End(self._index, opaque))
+            citations, self._citations = tuple(self._citations), []
+            events.append(End(self._index, opaque, citations))
 
     def _find(self, event: _Event, kind: BlockKind, part: int) -> int | None:
         """The block that an event speaks of. One that names no item means the open block of its kind."""
@@ -359,6 +375,7 @@ class Reader:
         "response.queued": _begun,
         "response.output_item.added": _item_added,
         "response.content_part.added": _part_added,
+        "response.output_text.annotation.added": _annotated,
         "response.output_text.done": _text_done,
         "response.refusal.done": _refusal_done,
         "response.function_call_arguments.done": _call_done,

@@ -87,7 +87,7 @@ class OpenAIResponses:
     keep_alive = sse.KEEP_ALIVE
     takes_receipts = True
     carries: Mapping[str, bool] = {}
-    offers = frozenset(Need) - {Need.AUDIO, Need.EMBEDDINGS}
+    offers = frozenset(Need) - {Need.AUDIO, Need.EMBEDDINGS, Need.TOKENS}
 
     def peek(self, body: bytes) -> Envelope:
         """The top-level keys that planning needs. Raises Problem INVALID_REQUEST naming the field."""

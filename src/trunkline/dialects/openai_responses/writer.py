@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from trunkline.core.reply import BlockKind, Delta, End, Event, Finish, FinishReason, Head, Start, Usage, unfold
-from trunkline.dialects import sse
+from trunkline.dialects import sse, url_citations
 from trunkline.dialects.opaque import PREFIX, wrap
 from trunkline.dialects.openai_responses.call import CALL_PREFIX, NAME
 from trunkline.dialects.openai_responses.problem import error_data, response_error
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from trunkline.core.call import Opaque
     from trunkline.core.problem import Problem
-    from trunkline.core.reply import Logprob, Reply
+    from trunkline.core.reply import Citation, Logprob, Reply
     from trunkline.dialects.dialect import Opening
 
 MAX_ID_CHARACTERS: Final = 40
@@ -95,8 +95,8 @@ class Writer:
             match event:
                 case Start():
                     self._start(event, out)
-                case End(opaque=opaque):
-                    self._end(opaque, out)
+                case End():
+                    self._end(event, out)
                 case Usage():
                     self._usage = event
                 case Finish():
@@ -214,29 +214,39 @@ class Writer:
         out += (block.before, _ENCODE.encode(text), after, str(self._sequence).encode(), b"}\n\n")
         self._sequence += 1
 
-    def _end(self, opaque: Opaque | None, out: list[bytes]) -> None:
+    def _end(self, end: End, out: list[bytes]) -> None:
+        opaque = end.opaque
         block, self._block = self._block, None
         if block is None:
             return
         text = "".join(block.pieces)
         match block.start.kind:
             case BlockKind.TEXT | BlockKind.REFUSAL:
-                self._end_part(block, text, out)
+                self._end_part(block, text, end.citations, out)
             case BlockKind.REASONING:
                 self._end_thought(text, opaque, out)
             case BlockKind.TOOL_CALL:
                 self._end_call(text, opaque, out)
 
-    def _end_part(self, block: _Open, text: str, out: list[bytes]) -> None:
+    def _end_part(self, block: _Open, text: str, citations: tuple[Citation, ...], out: list[bytes]) -> None:
         kind, logprobs = block.start.kind, written(block.logprobs, needs_bytes=True)
         where = {**self._where(), "content_index": len(self._content)}
         part = _part(kind, text, logprobs)
         if kind is BlockKind.TEXT:
+            part["annotations"] = self._annotate(where, url_citations.written(citations, len(text)), out)
             self._tell("response.output_text.done", {**where, "text": text, "logprobs": logprobs}, out)
         else:
             self._tell("response.refusal.done", {**where, "refusal": text}, out)
         self._tell("response.content_part.done", {**where, "part": part}, out)
         self._content.append(part)
+
+    def _annotate(self, where: _Fields, told: list[_Fields], out: list[bytes]) -> list[_Fields]:
+        """The sources of the text that ends, each in an event of its own."""
+        annotations = [{"type": "url_citation", **fields} for fields in told]
+        for place, annotation in enumerate(annotations):
+            fields = {**where, "annotation_index": place, "annotation": annotation}
+            self._tell("response.output_text.annotation.added", fields, out)
+        return annotations
 
     def _end_thought(self, text: str, opaque: Opaque | None, out: list[bytes]) -> None:
         item = self._output[-1]
