@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trunkline.dialects.retry_after import MAX_RETRY_AFTER_S, read_retry_after
+from trunkline.dialects.retry_after import MAX_RETRY_AFTER_S, read_reset, read_retry_after
 
 NOW = "Tue, 24 Nov 2026 10:00:00 GMT"
 
@@ -61,4 +61,58 @@ def test_milliseconds_go_first_where_they_are_a_number(milliseconds: str, second
 @settings(deadline=None, max_examples=300)
 def test_any_header_gives_a_time_within_a_day_or_nothing(value: str, date: str) -> None:
     seconds = read_retry_after({"retry-after": value, "retry-after-ms": date, "date": date})
+    assert seconds is None or 0 <= seconds <= MAX_RETRY_AFTER_S
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("1s", 1.0),
+        ("6m0s", 360.0),
+        ("12ms", 0.012),
+        ("1h2m3.5s", 3723.5),
+        ("1d", 86_400.0),
+        ("7.66s", 7.66),
+        ("30", 30.0),
+        ("2026-11-24T10:00:40Z", 40.0),
+        ("2026-11-24T12:00:40+02:00", 40.0),
+        ("2026-11-24T09:00:00Z", 0.0),
+        ("1795514440", 40.0),
+        ("1795514440000", 40.0),
+        ("2026-11-24T10:00:40", None),
+        ("-5", None),
+        ("", None),
+        ("soon", None),
+        ("9" * 10_000, None),
+    ],
+)
+@pytest.mark.parametrize(
+    "name", ["x-ratelimit-reset", "x-ratelimit-reset-tokens", "anthropic-ratelimit-input-tokens-reset"]
+)
+def test_a_reset_is_a_span_or_a_moment(name: str, value: str, seconds: float | None) -> None:
+    assert read_reset({name: value, "date": NOW}) == seconds
+
+
+def test_the_limit_that_was_reached_is_the_one_with_nothing_left() -> None:
+    headers = {
+        "x-ratelimit-reset-requests": "1s",
+        "x-ratelimit-remaining-requests": "7",
+        "x-ratelimit-reset-tokens": "40s",
+        "x-ratelimit-remaining-tokens": "0",
+    }
+    assert read_reset(headers) == 40
+    assert read_reset({**headers, "x-ratelimit-remaining-requests": "0"}) == 40
+    assert read_reset({**headers, "x-ratelimit-remaining-tokens": "9"}) is None
+    assert read_reset({"x-ratelimit-reset-requests": "1s", "x-ratelimit-reset-tokens": "40s"}) == 1
+
+
+def test_a_moment_means_nothing_without_the_answers_own_date() -> None:
+    assert read_reset({"x-ratelimit-reset": "1795514440"}) is None
+    assert read_reset({"anthropic-ratelimit-requests-reset": "2026-11-24T10:00:40Z"}) is None
+
+
+@given(value=st.text(max_size=60), date=st.text(max_size=40) | st.just(NOW))
+@settings(deadline=None, max_examples=300)
+def test_any_reset_gives_a_time_within_a_day_or_nothing(value: str, date: str) -> None:
+    seconds = read_reset({"x-ratelimit-reset-requests": value, "date": date})
     assert seconds is None or 0 <= seconds <= MAX_RETRY_AFTER_S

@@ -121,7 +121,7 @@ async def test_silences_are_filled_and_the_upstreams_noise_is_not_passed_on(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("providers", [15.0], indirect=True)
+@pytest.mark.parametrize("providers", [20.0], indirect=True)
 @pytest.mark.parametrize("client", DIALECTS)
 async def test_an_sdk_reads_for_a_minute_with_a_keep_alive_every_five_seconds(
     providers: ScriptedUpstream, tmp_path: Path, client: str

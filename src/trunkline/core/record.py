@@ -28,6 +28,8 @@ class Attempted(msgspec.Struct, frozen=True, kw_only=True):
 
     `charged`: the client was served by it. `problem` is the kind of what went wrong. `cost_nano` is the provider's own
     price where it says one, else computed from the model's; None where neither is known, never zero for that.
+    `estimated`: the provider did not say what was used, as where the client left before the end: `usage`, and the cost
+    with it, was counted here, from the length of the texts.
     """
 
     provider: str
@@ -38,6 +40,7 @@ class Attempted(msgspec.Struct, frozen=True, kw_only=True):
     first_token_ms: float | None = None
     usage: Usage | None = None
     cost_nano: int | None = None
+    estimated: bool = False
     problem: str | None = None
     detail: str | None = None
 
@@ -61,7 +64,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     `problem` is the kind of what went wrong, `detail` our own words on it, without content. `cost_nano` is what the
     client was served for. `seams` are the numbers of characters after which the answer went on at another target.
     `asked` is the route of the catalogue, `policy` how it chose, `candidates` every target that the plan looked at:
-    first those that may be asked, in order. `created` is the wall time, in whole seconds.
+    first those that may be asked, in order. `created` is the wall time, in whole seconds. `estimated`: a part of
+    `usage`, and of the cost, was counted here.
     """
 
     request_id: str
@@ -75,6 +79,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     provider: str | None = None
     usage: Usage | None = None
     cost_nano: int | None = None
+    estimated: bool = False
     created: int = 0
     asked: str | None = None
     policy: tuple[str, ...] = ()

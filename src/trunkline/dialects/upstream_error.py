@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from trunkline.core.problem import Kind, Problem, Retry, Source
-from trunkline.dialects.retry_after import clamp, read_retry_after
+from trunkline.dialects.retry_after import clamp, read_reset, read_retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -312,17 +312,19 @@ def classify(target: Target, http_status: int, headers: Mapping[str, str], error
         message,
         source=source,
         retry=retry,
-        retry_after_s=_retry_after(headers, error),
+        retry_after_s=_retry_after(kind, headers, error),
         upstream_status=http_status,
         detail=detail,
     )
 
 
-def _retry_after(headers: Mapping[str, str], error: UpstreamError) -> float | None:
+def _retry_after(kind: Kind, headers: Mapping[str, str], error: UpstreamError) -> float | None:
     seconds = read_retry_after(headers)
-    if seconds is not None or error.availability is None or error.availability.retry_after is None:
+    if seconds is not None:
         return seconds
-    return clamp(error.availability.retry_after)
+    if error.availability is not None and error.availability.retry_after is not None:
+        return clamp(error.availability.retry_after)
+    return read_reset(headers) if kind is Kind.RATE_LIMITED else None
 
 
 def _said(error: UpstreamError, target: Target) -> str:

@@ -41,6 +41,8 @@ class Tally:
     head: Head = field(default_factory=Head)
     usage: Usage | None = None
     finish: Finish | None = None
+    written_bytes: int = 0
+    """What the upstream wrote, as UTF-8: text, reasoning and arguments of tools."""
     _pieces: list[str] = field(default_factory=list[str])
     _kinds: dict[int, BlockKind] = field(default_factory=dict[int, BlockKind])
 
@@ -70,6 +72,8 @@ class Tally:
 
     def _add_text(self, delta: Delta) -> bool:
         kind = self._kinds.get(delta.index, BlockKind.TEXT)
+        text = delta.text
+        self.written_bytes += len(text) if text.isascii() else len(text.encode(errors="replace"))
         if self.keeps_text and kind in SEEN:
             self._pieces.append(delta.text)
         return bool(delta.text) and (kind in SEEN or self.commits_on_reasoning)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from trunkline.core.call import BYTES_PER_TOKEN, Operation
 from trunkline.core.record import Attempted, Outcome, Record, Transcript
 from trunkline.core.reply import Usage
 from trunkline.routing.explanation import considered
@@ -13,6 +14,7 @@ from trunkline.routing.explanation import considered
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from trunkline.core.catalog import Target
     from trunkline.core.problem import Problem
     from trunkline.core.record import Sink
     from trunkline.gateway.exchange import Exchange, Try
@@ -99,8 +101,9 @@ def record_of(exchange: Exchange, outcome: Outcome, problem: Problem | None, now
         first_token_ms=(first_at - exchange.started) * 1000 if first_at is not None else None,
         model=target.model.id if target else None,
         provider=target.provider.name if target else None,
-        usage=_used(exchange, served),
+        usage=_used([one.usage for one in attempts if one.charged]),
         cost_nano=_sum([one.cost_nano for one in attempts if one.charged]),
+        estimated=any(one.estimated for one in attempts if one.charged),
         seams=tuple(exchange.seams),
         created=exchange.created,
         asked=plan.route if plan is not None else None,
@@ -112,13 +115,27 @@ def record_of(exchange: Exchange, outcome: Outcome, problem: Problem | None, now
     )
 
 
-def _used(exchange: Exchange, served: Sequence[Try]) -> Usage | None:
+def _used(usages: Sequence[Usage | None]) -> Usage | None:
     """What the answer used, through all targets that wrote it; what one of them does not tell is unknown."""
-    if len(served) <= 1:
-        return exchange.tally.usage if exchange.tally is not None else None
-    usages = [one.tally.usage or Usage() for one in served]
+    if len(usages) <= 1:
+        return usages[0] if usages else None
+    known = [usage or Usage() for usage in usages]
     fields = (field.name for field in msgspec.structs.fields(Usage))
-    return Usage(**{name: _sum([getattr(usage, name) for usage in usages]) for name in fields})
+    return Usage(**{name: _sum([getattr(usage, name) for usage in known]) for name in fields})
+
+
+def _counted(exchange: Exchange, one: Try) -> Usage | None:
+    """What an attempt used that did not say so itself: its own words, and the request's, by their length.
+
+    None where it wrote nothing and failed: then nobody pays for it. A client that leaves is no way around a bill.
+    """
+    has_failed = one.problem is not None and not one.tally.written_bytes
+    if has_failed or exchange.envelope.operation is not Operation.GENERATE:
+        return None
+    return Usage(
+        input_tokens=-(-exchange.facts().text_bytes // BYTES_PER_TOKEN),
+        output_tokens=-(-one.tally.written_bytes // BYTES_PER_TOKEN),
+    )
 
 
 def _sum(costs: Sequence[int | None]) -> int | None:
@@ -130,6 +147,8 @@ def _sum(costs: Sequence[int | None]) -> int | None:
 def _attempted(exchange: Exchange, one: Try, now: float) -> Attempted:
     tally, started = one.tally, exchange.started
     first_at = tally.first_content_at
+    counted = _counted(exchange, one) if tally.usage is None else None
+    usage = tally.usage or counted
     return Attempted(
         provider=one.target.provider.name,
         model=one.target.model.id,
@@ -137,18 +156,22 @@ def _attempted(exchange: Exchange, one: Try, now: float) -> Attempted:
         ended_ms=((now if one.ended is None else one.ended) - started) * 1000,
         charged=one.is_charged,
         first_token_ms=(first_at - started) * 1000 if first_at is not None else None,
-        usage=tally.usage,
-        cost_nano=cost_of(one),
+        usage=usage,
+        cost_nano=_cost_nano(usage, one.target),
+        estimated=counted is not None,
         problem=one.problem.kind.value if one.problem else None,
         detail=one.problem.detail if one.problem else None,
     )
 
 
 def cost_of(one: Try) -> int | None:
-    """What this attempt has cost, in nano-dollars; None where nobody knows."""
-    usage, price = one.tally.usage, one.target.model.price
+    """What this attempt has cost by its provider's own count, in nano-dollars; None where nobody knows."""
+    return _cost_nano(one.tally.usage, one.target)
+
+
+def _cost_nano(usage: Usage | None, target: Target) -> int | None:
     if usage is None:
         return None
     if usage.cost_nano is not None:
         return usage.cost_nano
-    return price.cost_nano(usage) if price is not None else None
+    return target.model.price.cost_nano(usage) if target.model.price is not None else None
