@@ -42,23 +42,17 @@ async def test_a_rate_limit_says_when_to_come_back(client: Driver, vendor: Vendo
     assert client.tap.headers["retry-after"] == "3"
 
 
-@both_ways
 @every_vendor
 @every_client
-async def test_a_request_that_the_vendor_finds_wrong_comes_back_with_its_words(
-    client: Driver, vendor: Vendor, stream: bool
-) -> None:
+async def test_a_request_that_the_vendor_finds_wrong_comes_back_with_its_words(client: Driver, vendor: Vendor) -> None:
     vendor.refuse(400, WORDS)
-    assert WORDS in str(await failure(client, 400, Ask(model=vendor.model, stream=stream)))
+    assert WORDS in str(await failure(client, 400, Ask(model=vendor.model)))
 
 
-@pytest.mark.parametrize("status", [401, 500])
 @every_vendor
 @every_client
-async def test_the_vendors_own_trouble_is_a_bad_gateway_and_its_words_stay_there(
-    client: Driver, vendor: Vendor, status: int
-) -> None:
-    vendor.refuse(status, WORDS)
+async def test_the_routers_own_key_is_not_the_clients_trouble(client: Driver, vendor: Vendor) -> None:
+    vendor.refuse(401, WORDS)
     assert WORDS not in str(await failure(client, 502, Ask(model=vendor.model)))
 
 
@@ -70,12 +64,10 @@ async def test_an_error_in_the_middle_of_a_stream_is_raised(client: Driver, vend
         await client.ask(Ask(model=vendor.model))
 
 
-@pytest.mark.parametrize("end", [End.FIN, End.RST])
 @every_vendor
 @every_client
-async def test_a_stream_that_is_cut_is_never_taken_for_an_answer(client: Driver, vendor: Vendor, end: End) -> None:
-    cut = vendor.dialect.stream(Answer(text=("It rai", "ns."), finish=None))
-    vendor.play(cut.but(end=end))
+async def test_a_stream_that_is_cut_is_never_taken_for_an_answer(client: Driver, vendor: Vendor) -> None:
+    vendor.play(vendor.dialect.stream(Answer(text=("It rai", "ns."), finish=None)).but(end=End.FIN))
     with pytest.raises(client.broken):
         await client.ask(Ask(model=vendor.model))
 

@@ -22,8 +22,6 @@ pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
     # The other server's word, passed on as it came; Google's own is STOP.
     pytest.mark.filterwarnings("ignore:FUNCTION_CALL is not a valid FinishReason"),
-    # It counts no tokens: what is not known is null.
-    pytest.mark.filterwarnings("ignore:Failed to extract usage:pydantic_ai._warnings.UsageExtractionFailedWarning"),
 ]
 
 TRANSCRIPTS: Final = Path(__file__).parents[2] / "dialects" / "transcripts"

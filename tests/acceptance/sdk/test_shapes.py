@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx
 import msgspec
 import pytest
+import pytest_asyncio
 from anthropic.types import Message, RawMessageStreamEvent
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.responses import Response, ResponseStreamEvent
@@ -23,7 +24,7 @@ with warnings.catch_warnings():
     from google.genai.types import GenerateContentResponse
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncGenerator, Mapping
 
     from acceptance.sdk.stage import Stage, Vendor
 
@@ -80,19 +81,24 @@ CLIENTS: Final[Mapping[str, Client]] = {
 }
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def http(stage: Stage) -> AsyncGenerator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=stage.router.url, trust_env=False) as client:
+        yield client
+
+
 @both_ways
 @pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
 @every_vendor
 @pytest.mark.parametrize("dialect", CLIENTS)
 async def test_an_answer_is_valid_by_the_clients_own_types(
-    dialect: str, vendor: Vendor, answer: Answer, stream: bool, stage: Stage
+    dialect: str, vendor: Vendor, answer: Answer, stream: bool, http: httpx.AsyncClient
 ) -> None:
     vendor.play(answer)
     client = CLIENTS[dialect]
     path = client.stream_path if stream and client.stream_path else client.path
     body = client.body if client.stream_path else {**client.body, "model": vendor.model, "stream": stream}
-    async with httpx.AsyncClient(trust_env=False) as http:
-        came = await http.post(f"{stage.router.url}{path.format(model=vendor.model)}", json=body)
+    came = await http.post(path.format(model=vendor.model), json=body)
     assert came.status_code == 200
     if not stream:
         client.whole.validate_json(came.content)
