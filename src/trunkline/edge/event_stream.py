@@ -43,10 +43,12 @@ class EventStream:
         self._filler = keep_alive
         self._loop = asyncio.get_running_loop()
         self._is_writing = False
+        self._held: list[bytes] = []
         self._wrote_at = self._loop.time()
         self._keep_alive: asyncio.Task[None] | None = None
         self._timer = self._loop.call_later(early_headers_s, self._tick)
         self.is_started = False
+        self.is_full = False
 
     async def start(self) -> None:
         """Send status 200 and the headers, unless they have left already."""
@@ -56,19 +58,29 @@ class EventStream:
         headers = [*HEADERS, *self._more_headers()]
         await self._answer.send({"type": "http.response.start", "status": 200, "headers": headers})
 
-    async def write(self, data: bytes) -> None:
-        """Send whole events. Waits while the client is slow."""
+    def write(self, data: bytes) -> None:
+        """Take whole events. They leave in `room`: until then it is full."""
+        self._held.append(data)
+        self.is_full = True
+
+    async def room(self) -> None:
+        """Send what was taken. Waits while the client is slow."""
         if self._keep_alive is not None:
             await self._kept_alive()
+        held, self._held = self._held, []
         self._is_writing = True
-        await self._answer.raw({"type": "http.response.body", "body": data, "more_body": True})
+        await self.start()
+        await self._answer.raw({"type": "http.response.body", "body": b"".join(held), "more_body": True})
         self._wrote_at = self._loop.time()
         self._is_writing = False
+        self.is_full = False
 
     async def end(self, data: bytes = b"") -> None:
-        """Send the last events and end the response."""
+        """Send what was taken and the last events, and end the response."""
         await self.close()
-        await self._answer.raw({"type": "http.response.body", "body": data, "more_body": False})
+        await self.start()
+        await self._answer.raw({"type": "http.response.body", "body": b"".join([*self._held, data]), "more_body": False})
+        self._held.clear()
 
     async def close(self) -> None:
         """Stop the keep-alives; what is being written is written whole. Idempotent."""

@@ -134,8 +134,9 @@ class Inference:
             watch.close()
 
     async def _whole(self, exchange: Exchange, answer: Answer) -> None:
-        async with self._gateway.open(exchange) as chunks:
-            body = b"".join([chunk async for chunk in chunks])
+        async with self._gateway.open(exchange) as reply:
+            body = reply.body
+        assert body is not None  # noqa: S101 - nothing streams here
         headers = reply_headers(exchange)
         if exchange.served is not None and (cost := cost_of(exchange.served)) is not None:
             headers.append((b"x-trunkline-cost", dollars(cost).encode()))
@@ -150,10 +151,8 @@ class Inference:
             keep_alive_s=self._times.keep_alive_s,
         )
         try:
-            async with self._gateway.open(exchange) as chunks:
-                await stream.start()
-                async for chunk in chunks:
-                    await stream.write(chunk)
+            async with self._gateway.open(exchange) as reply:
+                await reply.pour(stream)
             await stream.end()
         except Problem as problem:
             if not stream.is_started:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
+from trunkline.access.quota import FREE, Hold
 from trunkline.core.reply import BlockKind, Delta, Finish, Head, Start, Usage
 from trunkline.dialects.dialect import Opening
 from trunkline.gateway.admission import refuse_what_cannot_be_translated
@@ -126,6 +127,8 @@ class Exchange:
     """Written by the history step, where the request belongs to a session."""
     plan: Plan | None = None
     """Written by the planner."""
+    hold: Hold = FREE
+    """Written by the gateway: what is reserved for it, settled or released with it."""
     tries: list[Try] = field(default_factory=list[Try])
     """Every attempt, written by the failover as it begins."""
     served: Try | None = None
@@ -201,6 +204,17 @@ class Exchange:
             explains=explains,
         )
 
+    def worst_case_nano(self) -> int | None:
+        """The most that one attempt can cost at the dearest of the plan's targets; None where that has no bound.
+
+        A byte of text is at most a token.
+        """
+        if self.plan is None:
+            return None
+        most = [_most_nano(target, self.facts().text_bytes, self.envelope.max_tokens) for target in self.plan.targets]
+        known = [nano for nano in most if nano is not None]
+        return max(known) if len(known) == len(most) else None
+
     def conversation(self) -> bytes:
         """What is the same for all turns of one conversation, and hardly for any two: never logged, never sent.
 
@@ -221,3 +235,8 @@ class Exchange:
         refuse_what_cannot_be_translated(self.ingress, self.envelope)
         call = self.ingress.read_call(self.body)
         return call if self.turn is None else call.preceded_by(self.turn.earlier)
+
+
+def _most_nano(target: Target, input_tokens: int, max_tokens: int | None) -> int | None:
+    price, output_tokens = target.model.price, max_tokens or target.model.max_output_tokens
+    return None if price is None or output_tokens is None else price.most_nano(input_tokens, output_tokens)

@@ -42,6 +42,10 @@ def settle(
     if exchange.served is not None:
         _tell_health(exchange.served, problem, now, is_cancelled=is_cancelled)
     record = record_of(exchange, outcome, problem, now)
+    if any(one.is_charged for one in exchange.tries):
+        exchange.hold.settle(record.cost_nano)
+    else:
+        exchange.hold.release()
     if exchange.turn is not None and history is not None:
         history.finish(
             Transcript(

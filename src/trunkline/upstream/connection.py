@@ -35,7 +35,7 @@ class Connection(asyncio.BufferedProtocol):
     """A connection: owns its socket, its parser, and what has arrived but is not read yet.
 
     Everything that the network does changes its state synchronously, in a callback, and wakes the one task that
-    may wait for `arrival`. At most `HIGH_WATER_BYTES + INBOX_BYTES` are buffered. `inbox` is a buffer that all
+    may wait for `arrival`, or calls the one that listens. At most `HIGH_WATER_BYTES + INBOX_BYTES` are buffered. `inbox` is a buffer that all
     connections of one loop share: it is empty again before the loop turns to the next one.
 
     `status` and `headers` (lower-case names, repeated ones joined by ", ") are the current answer's. `on_end` is
@@ -60,6 +60,7 @@ class Connection(asyncio.BufferedProtocol):
         "_is_busy",
         "_keeps_alive",
         "_limits",
+        "_listener",
         "_loop",
         "_name",
         "_on_end",
@@ -89,6 +90,7 @@ class Connection(asyncio.BufferedProtocol):
         self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[bool] | None = None
+        self._listener: Callable[[], None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._deadline = 0.0
@@ -201,6 +203,10 @@ class Connection(asyncio.BufferedProtocol):
         self._waiter = waiter = self._loop.create_future()
         return waiter
 
+    def listen(self, listener: Callable[[], None] | None) -> None:
+        """Call this whenever anything has changed, in place of `arrival`; None ends it. It must not raise."""
+        self._listener = listener
+
     def take(self) -> bytes:
         """All that has arrived and was not read; empty if nothing has. Lets the upstream go on."""
         arrived = self._arrived
@@ -222,6 +228,7 @@ class Connection(asyncio.BufferedProtocol):
     def rest(self) -> None:
         """Give up the last exchange and be ready for the next one. Only while it `is_reusable`."""
         self._clear()
+        self._listener = None
         self._wake()
         self._stop_timer()
         self.idle_since = self._loop.time()
@@ -263,6 +270,9 @@ class Connection(asyncio.BufferedProtocol):
         self._wake(in_time=False)
 
     def _wake(self, *, in_time: bool = True) -> None:
+        if self._listener is not None:
+            self._listener()
+            return
         waiter = self._waiter
         if waiter is not None:
             self._waiter = None
