@@ -97,7 +97,7 @@ def ends(router: Router) -> int:
 def left_behind(router: Router, *upstreams: ScriptedUpstream) -> dict[str, int]:
     """What is still held for requests that are over."""
     app = router.app
-    client, health = app._client, app._inference._gateway._failover._health
+    client, health = app._client, app._inference._gateway.failover._health
     return {
         "places": app._inference._places.taken,
         "exchanges": len(app._running),

@@ -79,7 +79,9 @@ class EventStream:
         """Send what was taken and the last events, and end the response."""
         await self.close()
         await self.start()
-        await self._answer.raw({"type": "http.response.body", "body": b"".join([*self._held, data]), "more_body": False})
+        await self._answer.raw(
+            {"type": "http.response.body", "body": b"".join([*self._held, data]), "more_body": False}
+        )
         self._held.clear()
 
     async def close(self) -> None:

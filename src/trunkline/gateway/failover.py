@@ -62,8 +62,7 @@ class Failover:
         now = clock()
         budget, hedges = self._budgets(now)
         budget.earn(now)
-        if plan.hedge:
-            hedges.earn(now)
+        hedges.earn(now)
         problems: list[Problem] = []
         pending = list(plan.targets)
         has_been_empty = False

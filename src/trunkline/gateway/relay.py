@@ -16,7 +16,7 @@ from trunkline.gateway.attempt import out_of_time
 from trunkline.gateway.inbound import FINISHED_GRACE_S
 
 if TYPE_CHECKING:
-    from asyncio import Future, TimerHandle
+    from asyncio import Future
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from trunkline.core.reply import Event
@@ -32,8 +32,10 @@ END_OF_MESSAGE_S: Final = 0.25
 class Outflow(Protocol):
     """Where a stream goes: the way to its client. What is written is taken at once."""
 
-    is_full: bool
-    """It holds as much as it should: nothing more is to be written before `room` has returned."""
+    @property
+    def is_full(self) -> bool:
+        """It holds as much as it should: nothing more is to be written before `room` has returned."""
+        ...
 
     def write(self, data: bytes, /) -> None:
         """Take whole events."""

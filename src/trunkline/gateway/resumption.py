@@ -92,9 +92,7 @@ class Resumption:
         return following
 
 
-def _written(
-    writer: EventWriter, read: Callable[[Iterable[Event]], Iterator[Event]], batch: Batch
-) -> Iterator[bytes]:
+def _written(writer: EventWriter, read: Callable[[Iterable[Event]], Iterator[Event]], batch: Batch) -> Iterator[bytes]:
     return written(writer, list(read(batch.events)))
 
 

@@ -35,8 +35,8 @@ class Connection(asyncio.BufferedProtocol):
     """A connection: owns its socket, its parser, and what has arrived but is not read yet.
 
     Everything that the network does changes its state synchronously, in a callback, and wakes the one task that
-    may wait for `arrival`, or calls the one that listens. At most `HIGH_WATER_BYTES + INBOX_BYTES` are buffered. `inbox` is a buffer that all
-    connections of one loop share: it is empty again before the loop turns to the next one.
+    may wait for `arrival`, or calls the one that listens. At most `HIGH_WATER_BYTES + INBOX_BYTES` are buffered.
+    `inbox` is a buffer that all connections of one loop share: it is empty again before the loop turns to the next.
 
     `status` and `headers` (lower-case names, repeated ones joined by ", ") are the current answer's. `on_end` is
     called once, when the connection ends or is aborted; `lost` is done when its socket is closed.
