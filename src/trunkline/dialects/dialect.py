@@ -253,6 +253,10 @@ class Egress(Protocol):
         """A whole answer. Raises Problem for an error inside it and for what is no answer."""
         ...
 
+    def read_events(self, body: bytes, target: Target) -> Sequence[Event]:
+        """The same as the events that tell it, for those who only count."""
+        ...
+
     def reader(self, target: Target) -> EventReader:
         """A reader for one stream of this target."""
         ...

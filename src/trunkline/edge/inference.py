@@ -91,7 +91,7 @@ class Inference:
         self, ingress: Ingress, request: Request, caller: Caller, receive: Receive, answer: Answer
     ) -> None:
         """Answer one request. Raises Problem where nothing has been sent yet."""
-        with self._places.take(), self._bodies.hold() as held:
+        with self._places, self._bodies.hold() as held:
             body = await self._bodies.read(held, request, receive)
             exchange = Exchange(
                 id=request.id,

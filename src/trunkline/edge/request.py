@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
+from os import urandom
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs
-from uuid import uuid4
 
 from trunkline.core.problem import invalid
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, MutableMapping
+    from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 
     Scope = MutableMapping[str, Any]
     Message = MutableMapping[str, Any]
@@ -54,17 +54,24 @@ class Request:
         """Whether the body was read to its end."""
         self.is_recorded = False
         """Whether the request became an Exchange: then its Record tells of it."""
-        self.headers: dict[str, str] = {}
+        raw = scope["headers"]
+        self.headers: dict[str, str] = {name.decode("latin-1"): value.decode("latin-1") for name, value in raw}
         self.repeated: str | None = None
         """A header that may come only once, and came again. The front refuses it."""
-        for raw_name, raw_value in scope["headers"]:
+        if len(self.headers) < len(raw):
+            self._keep_first(raw)
+        given = self.headers.get("x-request-id")
+        self.id = given if given is not None and _ID.fullmatch(given) else urandom(16).hex()
+
+    def _keep_first(self, raw: Iterable[tuple[bytes, bytes]]) -> None:
+        headers: dict[str, str] = {}
+        for raw_name, raw_value in raw:
             name = raw_name.decode("latin-1")
-            if name not in self.headers:
-                self.headers[name] = raw_value.decode("latin-1")
+            if name not in headers:
+                headers[name] = raw_value.decode("latin-1")
             elif name in _ONCE:
                 self.repeated = name
-        given = self.headers.get("x-request-id", "")
-        self.id = given if _ID.fullmatch(given) else uuid4().hex
+        self.headers = headers
 
     @property
     def credential(self) -> str | None:

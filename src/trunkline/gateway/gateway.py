@@ -59,16 +59,11 @@ class Gateway:
 
     async def commit(self, exchange: Exchange) -> Attempt | Whole:
         """Everything up to the commit point. Raises Problem."""
-        if len(exchange.body) >= SHALLOW_BYTES:
-            await off_loop(True, admit, exchange.ingress, exchange.envelope, exchange.caller)  # noqa: FBT003 - it is
-        else:
-            admit(exchange.ingress, exchange.envelope, exchange.caller)
+        is_large = len(exchange.body) >= SHALLOW_BYTES
+        await off_loop(is_large, admit, exchange.ingress, exchange.envelope, exchange.caller)
         if exchange.envelope.is_kept:
             await self._join_session(exchange)
-        if len(exchange.body) >= SHALLOW_BYTES:
-            plan = await off_loop(True, self._plan, exchange)  # noqa: FBT003 - it is
-        else:
-            plan = self._plan(exchange)
+        plan = await off_loop(is_large, self._plan, exchange)
         exchange.hold = await self._quota.reserve(exchange.caller, exchange.worst_case_nano)
         return await self.failover.committed(exchange, plan)
 

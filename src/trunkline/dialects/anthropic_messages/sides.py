@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from trunkline.core.call import Envelope, Need, Operation
+from trunkline.core.reply import unfold
 from trunkline.dialects import sse
 from trunkline.dialects.anthropic_messages import answer as anthropic_answer
 from trunkline.dialects.anthropic_messages import call as anthropic_call
@@ -27,12 +28,12 @@ from trunkline.dialects.dialect import WireRequest, join, post, top_level
 from trunkline.dialects.json_fields import JsonFields
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from trunkline.core.call import Call, Facts
     from trunkline.core.catalog import Target
     from trunkline.core.problem import Problem
-    from trunkline.core.reply import Reply
+    from trunkline.core.reply import Event, Reply
     from trunkline.dialects.dialect import Opening
 
 VERSION: Final = "2023-06-01"
@@ -143,6 +144,10 @@ class AnthropicMessages:
     def read_reply(self, body: bytes, target: Target) -> Reply:
         """A whole answer. Raises Problem for an error inside it and for what is no answer."""
         return anthropic_answer.read_reply(body, target)
+
+    def read_events(self, body: bytes, target: Target) -> Sequence[Event]:
+        """The same as the events that tell it."""
+        return unfold(self.read_reply(body, target))
 
     def read_count(self, body: bytes, target: Target) -> int:
         """The answer to a count of tokens. Raises Problem for what is none."""

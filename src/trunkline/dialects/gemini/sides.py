@@ -14,6 +14,7 @@ import msgspec
 
 from trunkline.core.call import Envelope, Need, Operation
 from trunkline.core.problem import Kind, invalid
+from trunkline.core.reply import unfold
 from trunkline.dialects import sse
 from trunkline.dialects.dialect import WireRequest, join, post, splice, top_level
 from trunkline.dialects.gemini import call as gemini_call
@@ -30,12 +31,12 @@ from trunkline.dialects.gemini.part import NAME
 from trunkline.dialects.upstream_error import invalid_answer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from trunkline.core.call import Call, Facts
     from trunkline.core.catalog import Target
     from trunkline.core.problem import Problem
-    from trunkline.core.reply import Reply
+    from trunkline.core.reply import Event, Reply
     from trunkline.dialects.dialect import Opening
 
 _ACTION: Final = {
@@ -204,6 +205,10 @@ class Gemini:
     def read_reply(self, body: bytes, target: Target) -> Reply:
         """A whole answer. Raises Problem for an error inside it and for what is no answer."""
         return gemini_reader.read_reply(body, target)
+
+    def read_events(self, body: bytes, target: Target) -> Sequence[Event]:
+        """The same as the events that tell it."""
+        return unfold(self.read_reply(body, target))
 
     def read_count(self, body: bytes, target: Target) -> int:
         """The answer to `:countTokens`, in tokens. Raises Problem for what is none."""

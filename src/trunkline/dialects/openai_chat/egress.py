@@ -12,6 +12,7 @@ import msgspec
 
 from trunkline.core.call import Need
 from trunkline.core.problem import Problem, invalid
+from trunkline.core.reply import fold
 from trunkline.dialects.asked_models import PLANNED
 from trunkline.dialects.dialect import WireRequest, join, post
 from trunkline.dialects.opaque import may_hold_proofs
@@ -24,11 +25,11 @@ from trunkline.dialects.temperature import no_temperature
 from trunkline.dialects.upstream_error import classify, no_answer, parse_error_body, read_error
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from trunkline.core.call import Call, Envelope
     from trunkline.core.catalog import Target
-    from trunkline.core.reply import Reply
+    from trunkline.core.reply import Event, Reply
 
 __all__ = ["OpenAIChat", "Reader"]
 
@@ -99,6 +100,10 @@ class OpenAIChat:
 
     def read_reply(self, body: bytes, target: Target) -> Reply:
         """A whole answer. Raises Problem for an error inside it and for what is no answer."""
+        return fold(read_whole(body, target))
+
+    def read_events(self, body: bytes, target: Target) -> Sequence[Event]:
+        """The same as the events that tell it."""
         return read_whole(body, target)
 
     def reader(self, target: Target) -> Reader:

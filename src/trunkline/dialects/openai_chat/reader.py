@@ -15,9 +15,7 @@ from trunkline.core.reply import (
     Finish,
     FinishReason,
     Head,
-    Reply,
     Start,
-    fold,
 )
 from trunkline.dialects.openai_chat.wire import (
     CHUNK,
@@ -302,8 +300,8 @@ class Reader:
         return classify(self._target, 200, {}, read_error(error))
 
 
-def read_whole(body: bytes, target: Target) -> Reply:
-    """A whole answer. Raises Problem for an error inside it and for what is no answer."""
+def read_whole(body: bytes, target: Target) -> list[Event]:
+    """A whole answer as events. Raises Problem for an error inside it and for what is no answer."""
     try:
         whole = WHOLE.decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
@@ -327,7 +325,7 @@ def read_whole(body: bytes, target: Target) -> Reply:
     events = reader.take(chunk)
     if not any(choice.index == 0 and choice.delta is not None for choice in choices):
         raise invalid_answer(target, "a chat completion without a message")
-    return fold([*events, *reader.close()])
+    return [*events, *reader.close()]
 
 
 def _text_of(value: object, name: str) -> str:
