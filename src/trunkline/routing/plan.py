@@ -137,16 +137,21 @@ def plan(wanted: Wanted, rules: Rules) -> Plan:
 
 def _only(route: Route, wanted: Wanted, rules: Rules) -> Plan | None:
     """The plan where there is nothing to choose: one target with one key, in health; as for nearly every request."""
-    if len(route.legs) > 1:
+    if len(route.legs) != 1:
         return None
-    leg = route.legs[0]
+    (leg,) = route.legs
     if leg.target.provider.spares or _against(leg, wanted, rules, frozenset()):
         return None
     standing = rules.standing(leg.target)
     if standing.verdict.state is not State.CLOSED or standing.share < 1:
         return None
-    steps: tuple[Step, ...] = (Step(leg.target, standing, None, ""),)
-    return Plan(steps, route=route.name, policy=_policies(route, wanted), hedge=route.hedge, resume=route.resume)
+    return Plan(
+        (Step(leg.target, standing, None, ""),),
+        route=route.name,
+        policy=_policies(route, wanted),
+        hedge=route.hedge,
+        resume=route.resume,
+    )
 
 
 def _routes(wanted: Wanted) -> list[Route]:
