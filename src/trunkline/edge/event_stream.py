@@ -38,6 +38,7 @@ class EventStream:
         keep_alive_s: float,
     ) -> None:
         self._answer = answer
+        self._channel = answer.channel
         self._more_headers = more_headers
         self._keep_alive_s = keep_alive_s
         self._filler = keep_alive
@@ -54,21 +55,25 @@ class EventStream:
             return
         self.is_started = True
         headers = [*HEADERS, *self._more_headers()]
-        await self._answer.send({"type": "http.response.start", "status": 200, "headers": headers})
+        await self._answer.start(200, headers)
 
     async def write(self, data: bytes) -> None:
         """Send whole events. Waits while the client is slow."""
         if self._keep_alive is not None:
             await self._kept_alive()
-        self._is_writing = True
-        await self._answer.raw({"type": "http.response.body", "body": data, "more_body": True})
+        channel = self._channel
+        if channel is not None:
+            channel.write(data)
+        if channel is None or channel.is_full:
+            self._is_writing = True
+            await (self._answer.write(data) if channel is None else channel.writable())
+            self._is_writing = False
         self._wrote_at = self._loop.time()
-        self._is_writing = False
 
     async def end(self, data: bytes = b"") -> None:
         """Send the last events and end the response."""
         await self.close()
-        await self._answer.raw({"type": "http.response.body", "body": data, "more_body": False})
+        await self._answer.end(data)
 
     async def close(self) -> None:
         """Stop the keep-alives; what is being written is written whole. Idempotent."""
@@ -93,6 +98,6 @@ class EventStream:
 
     async def _write_keep_alive(self) -> None:
         await self.start()
-        await self._answer.raw({"type": "http.response.body", "body": self._filler, "more_body": True})
+        await self._answer.write(self._filler)
         self._wrote_at = self._loop.time()
         self._is_writing = False

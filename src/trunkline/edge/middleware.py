@@ -12,7 +12,7 @@ import structlog
 
 from trunkline.core.catalog import LOOPBACK_NAMES
 from trunkline.core.problem import Kind, Problem, Source, invalid
-from trunkline.edge.request import Answer, ClientLeft, Request
+from trunkline.edge.request import Answer, ClientLeft, Request, channel_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -124,7 +124,7 @@ class Front:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request, whatever happens."""
         request = Request(scope, asyncio.get_running_loop().time())
-        answer = Answer(send)
+        answer = Answer(send, channel_of(scope))
         # Anthropic's clients read the second name.
         answer.headers += ((b"x-request-id", request.id.encode()), (b"request-id", request.id.encode()))
         route, name = self._find(request.path)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import parse_qs
 from uuid import uuid4
 
 from trunkline.core.problem import invalid
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, MutableMapping
+    from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 
     Scope = MutableMapping[str, Any]
     Message = MutableMapping[str, Any]
@@ -103,13 +103,46 @@ class Request:
         return int(value)
 
 
+class Channel(Protocol):
+    """Our server's extension to ASGI (`trunkline.server`): to answer, and to hear of the client's leaving, without await."""
+
+    is_full: bool
+    """Whether the client is behind."""
+
+    def start(self, status: int, headers: Iterable[tuple[bytes, bytes]], /) -> None:
+        """Status and headers; they leave with what is written first."""
+        ...
+
+    def write(self, data: bytes, /) -> None:
+        """A piece of the body."""
+        ...
+
+    def end(self, data: bytes = b"", /) -> None:
+        """The last piece."""
+        ...
+
+    async def writable(self) -> None:
+        """Wait until the client has caught up, or has left."""
+        ...
+
+    def on_disconnect(self, callback: Callable[[], None], /) -> None:
+        """Have this called when the client leaves before the answer has ended."""
+        ...
+
+
+def channel_of(scope: Scope) -> Channel | None:
+    """The channel of this request, where our server serves it; any other server has none."""
+    return scope.get("extensions", {}).get("trunkline.channel")
+
+
 class Answer:
     """The way back. Adds `headers` to whatever is sent, and remembers the status."""
 
-    __slots__ = ("headers", "raw", "status")
+    __slots__ = ("channel", "headers", "raw", "status")
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, channel: Channel | None = None) -> None:
         self.raw = send
+        self.channel = channel
         self.headers: list[tuple[bytes, bytes]] = []
         self.status: int | None = None
 
@@ -120,9 +153,34 @@ class Answer:
             message = {**message, "headers": [*message.get("headers", ()), *self.headers]}
         await self.raw(message)
 
+    async def start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Status and headers."""
+        if self.channel is None:
+            await self.send({"type": "http.response.start", "status": status, "headers": headers})
+        else:
+            self.status = status
+            self.channel.start(status, (*headers, *self.headers))
+
+    async def write(self, data: bytes) -> None:
+        """A piece of the body. Waits while the client is behind."""
+        if self.channel is None:
+            await self.raw({"type": "http.response.body", "body": data, "more_body": True})
+            return
+        self.channel.write(data)
+        if self.channel.is_full:
+            await self.channel.writable()
+
+    async def end(self, data: bytes = b"") -> None:
+        """The last piece."""
+        if self.channel is None:
+            await self.raw({"type": "http.response.body", "body": data, "more_body": False})
+        else:
+            self.channel.end(data)
+
     async def whole(self, status: int, body: bytes, media_type: bytes, *headers: tuple[bytes, bytes]) -> None:
         """A whole response."""
         length = str(len(body)).encode()
-        head = [(b"content-type", media_type), (b"content-length", length), *headers] if body else [*headers]
-        await self.send({"type": "http.response.start", "status": status, "headers": head})
-        await self.raw({"type": "http.response.body", "body": body})
+        await self.start(
+            status, [(b"content-type", media_type), (b"content-length", length), *headers] if body else headers
+        )
+        await self.end(body)
