@@ -168,6 +168,11 @@ class Channel:
         """Whether anything of the response has left."""
         return (self._is_open or self.has_ended) and self._start is None
 
+    @property
+    def ends_with_connection(self) -> bool:
+        """Whether nothing but the connection's end tells the body's."""
+        return self._left == UNTIL_CLOSE
+
     def start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Status and headers."""
         if self.is_gone:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections import deque
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import httptools
 
 from trunkline.server.channel import Channel
-from trunkline.server.request_head import Refused, check_coding, scope_of, size_of
+from trunkline.server.request_head import Refused, check_coding, scope_of, size_of, without_upgrade
 from trunkline.server.response_head import refusal
 
 if TYPE_CHECKING:
@@ -21,6 +23,9 @@ HIGH_WATER_BYTES: Final = 64 * 1024
 
 OVERHEAD: Final = 16
 """Bytes of framing that each byte of a body may bring with it."""
+
+RESET: Final = struct.pack("ii", 1, 0)
+"""SO_LINGER's value for an end that no client takes for a clean one."""
 
 NEVER: Final = float("inf")
 
@@ -49,6 +54,7 @@ class Connection(asyncio.BufferedProtocol):
         "_lingered_bytes",
         "_mark",
         "_parser",
+        "_plain",
         "_read_bytes",
         "_refusal",
         "_server",
@@ -73,6 +79,8 @@ class Connection(asyncio.BufferedProtocol):
         self._head_bytes = 0
         self._is_whole = False
         """Whether a request has become whole in this read."""
+        self._plain: bytes | None = None
+        """The head that was read, less its wish for another protocol, while it is to be read again."""
         # The body that is being read.
         self._incoming: Channel | None = None
         self._body_bytes = 0
@@ -139,8 +147,7 @@ class Connection(asyncio.BufferedProtocol):
         if not channel.has_begun:
             self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR)
         else:
-            # Whatever the framing: the client must not take what it has for the whole.
-            self.transport.abort()
+            self._break_off(channel)
 
     # What the server asks of it.
 
@@ -259,6 +266,9 @@ class Connection(asyncio.BufferedProtocol):
             raise Refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
         method = parser.get_method().decode("ascii")
         version = parser.get_http_version()
+        if parser.should_upgrade():
+            self._plain = without_upgrade(method, target, version, headers)
+            return
         is_http11 = version == "1.1"
         keeps_alive = is_http11 and parser.should_keep_alive()
         channel = Channel(self, headers, is_head=method == "HEAD", is_http11=is_http11, keeps_alive=keeps_alive)
@@ -288,6 +298,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def on_message_complete(self) -> None:
         """The request is whole."""
+        if self._plain is not None:
+            return
         incoming = cast("Channel", self._incoming)
         self._incoming = None
         self._is_whole = incoming.is_whole = True
@@ -353,18 +365,21 @@ class Connection(asyncio.BufferedProtocol):
         incoming.wake()
 
     def _ignore_upgrade(self, nbytes: int, upgrade: httptools.HttpParserUpgrade) -> None:
-        """The request is answered as if it had not asked; what follows it in this read is still HTTP/1.1."""
-        parser = cast("httptools.HttpRequestParser", self._parser)
-        at: int = upgrade.args[0]
-        while at < nbytes and not self._is_stopped:
+        """Read the request again, as if it had not asked: its parser takes what follows for another protocol's."""
+        at = 0
+        while self._plain is not None and not self._is_stopped:
+            at += upgrade.args[0]
+            head, self._plain = self._plain, None
+            self._target, self._headers, self._head_bytes = b"", [], 0
+            self._parser = parser = httptools.HttpRequestParser(self)
             try:
-                parser.feed_data(self._server.inbox[at:nbytes])
+                parser.feed_data(head)
+                if at < nbytes:
+                    parser.feed_data(self._server.inbox[at:nbytes])
             except httptools.HttpParserUpgrade as again:
-                at += again.args[0]
+                upgrade = again
             except httptools.HttpParserError as error:
                 self._stop(_status_of(error))
-            else:
-                return
 
     # How it ends.
 
@@ -379,7 +394,7 @@ class Connection(asyncio.BufferedProtocol):
             has_begun = incoming.has_begun
             incoming.leave()
             if has_begun or status is None:
-                self.transport.abort()
+                self._break_off(incoming)
             else:
                 self._refuse(status)
             return
@@ -420,6 +435,15 @@ class Connection(asyncio.BufferedProtocol):
         self._is_stopped = True
         self.deadline = self._server.now + self._server.limits.write_stall_s
         self.transport.close()
+
+    def _break_off(self, channel: Channel) -> None:
+        """Close in the middle of a response, so that the client cannot take what it has for the whole."""
+        if channel.ends_with_connection:
+            one: socket.socket = self.transport.get_extra_info("socket")
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            self.transport.abort()
+        else:
+            self._close()
 
     def _leave(self) -> None:
         """The client is gone, or its socket is."""

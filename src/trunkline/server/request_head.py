@@ -62,6 +62,23 @@ def check_coding(headers: list[tuple[bytes, bytes]], *, is_http11: bool) -> None
         raise Refused(HTTPStatus.BAD_REQUEST)
 
 
+def without_upgrade(method: str, target: bytes, version: str, headers: list[tuple[bytes, bytes]]) -> bytes:
+    """The head as it would be without its wish for another protocol, h2c or WebSocket, which a server may ignore.
+
+    Raises Refused for CONNECT, which is no wish. Java's own client sends such a wish with every request.
+    """
+    if method == "CONNECT":
+        raise Refused(HTTPStatus.BAD_REQUEST)
+    lines = [b"%b %b HTTP/%b" % (method.encode(), target, version.encode())]
+    for name, value in headers:
+        if name == b"connection":
+            if b"close" in value.lower():
+                lines.append(b"connection: close")
+        elif name != b"upgrade":
+            lines.append(name + b": " + value)
+    return b"\r\n".join((*lines, b"", b""))
+
+
 def size_of(target: bytes, headers: list[tuple[bytes, bytes]]) -> int:
     """About how many bytes this head had on the wire."""
     return len(target) + sum(len(name) + len(value) + 4 for name, value in headers)

@@ -23,7 +23,7 @@ _BODILESS: Final = frozenset({204, 304})
 _CLOSE: Final = b"connection: close\r\n"
 _CHUNKED: Final = b"transfer-encoding: chunked\r\n"
 _REASONS: Final = {
-    HTTPStatus.BAD_REQUEST: "This is not a valid HTTP/1.1 request.",
+    HTTPStatus.BAD_REQUEST: "This request is not valid HTTP.",
     HTTPStatus.REQUEST_TIMEOUT: "The request did not come in time.",
     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: "The request's headers are too large.",
     HTTPStatus.INTERNAL_SERVER_ERROR: "The application failed.",
