@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from trunkline.dialects.dialect import Ingress
     from trunkline.edge.body import Bodies
     from trunkline.edge.places import Places
-    from trunkline.edge.request import Answer, Receive, Request
+    from trunkline.edge.request import Answer, Channel, Receive, Request
     from trunkline.gateway.gateway import Gateway
 
 
@@ -113,7 +113,7 @@ class Inference:
     async def _watched(self, exchange: Exchange, receive: Receive, answer: Answer) -> None:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - an ASGI app runs in a task
-        watch = _Watch(receive, task)
+        watch = _Watch(receive, answer.channel, task)
         self._running.enter(exchange, task)
         try:
             if exchange.envelope.stream:
@@ -173,23 +173,30 @@ def envelope_of(ingress: Ingress, request: Request, body: bytes) -> Envelope:
 
 
 class _Watch:
-    """Waits for the client to leave, and cancels the request when it does."""
+    """Cancels the request when its client leaves. Owns the task that waits for it, where the server has no channel."""
 
-    def __init__(self, receive: Receive, request: asyncio.Task[None]) -> None:
-        self._receive = receive
+    def __init__(self, receive: Receive, channel: Channel | None, request: asyncio.Task[None]) -> None:
         self._request = request
-        self._task = asyncio.get_running_loop().create_task(self._wait())
         self.client_left = False
+        self._task: asyncio.Task[None] | None = None
+        if channel is None:
+            self._task = asyncio.get_running_loop().create_task(self._wait(receive))
+        else:
+            channel.on_disconnect(self._leave)
 
-    async def _wait(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
+    async def _wait(self, receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
             pass
+        self._leave()
+
+    def _leave(self) -> None:
         self.client_left = True
         self._request.cancel()
 
     def close(self) -> None:
         """The request is over: stop waiting."""
-        self._task.cancel()
+        if self._task is not None:
+            self._task.cancel()
 
 
 def session_headers(exchange: Exchange) -> list[tuple[bytes, bytes]]:

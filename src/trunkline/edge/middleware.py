@@ -130,7 +130,7 @@ class Front:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request, whatever happens."""
         request = Request(scope, asyncio.get_running_loop().time())
-        answer = Answer(send)
+        answer = Answer(send, request.channel)
         # Anthropic's clients read the second name.
         answer.headers += ((b"x-request-id", request.id.encode()), (b"request-id", request.id.encode()))
         route, name = self._find(request.path)
