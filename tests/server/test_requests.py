@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from server.wire import answer, asked, body_of, echo, get, hello, heard, post, serving
+from server.wire import answer, asked, body_of, echo, get, heard, hello, post, serving
 
 OK = b"HTTP/1.1 200 OK\r\n"
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from server.wire import answer, asked, channel_of, get, hello, heard, serving
+from server.wire import answer, asked, channel_of, get, heard, hello, serving
 
 OK = b"HTTP/1.1 200 OK\r\n"
 FAILED = (
@@ -134,8 +134,7 @@ async def test_an_answer_that_is_left_halfway_is_reset_where_its_end_would_look_
     async with serving(half) as it, it.client() as client:
         await client.send(get(version="1.0"))
         with pytest.raises(ConnectionResetError):
-            while await client.reader.read(1000):
-                pass
+            await client.reader.read(-1)
 
 
 @pytest.mark.parametrize("length", [b"2", b"9"])

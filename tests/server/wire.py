@@ -42,7 +42,8 @@ class Serving:
 async def serving(app: App, **limits: Any) -> AsyncGenerator[Serving]:
     """Serve this application under these limits; at the end nothing is open any more."""
     listening = socket.create_server(("127.0.0.1", 0), backlog=512)
-    server = Server(app, ServerLimits(**{"sweep_s": QUICK, **limits}))
+    given: dict[str, Any] = {"sweep_s": QUICK, **limits}
+    server = Server(app, ServerLimits(**given))
     await server.start([listening])
     try:
         yield Serving(server, listening.getsockname()[1])

@@ -113,7 +113,7 @@ class Request:
 
 
 class Channel(Protocol):
-    """Our server's extension to ASGI (`trunkline.server`): to answer, and to hear of the client's leaving, by callback."""
+    """Our server's extension to ASGI (`trunkline.server`): what an answer needs, without waiting."""
 
     is_full: bool
     """Whether the client is behind."""

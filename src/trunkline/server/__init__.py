@@ -11,7 +11,7 @@ and no Server header. Its deadlines and bounds are `ServerLimits`.
 # The extension `trunkline.channel`
 
 `scope["extensions"]["trunkline.channel"]` is the request's *Channel*: the same connection as `receive` and `send`, by
-methods that do not wait. An application that finds none uses `receive` and `send`; a response goes one way or the other.
+methods that do not wait. An application that finds none uses those; a response goes one way or the other.
 
 `start(status: int, headers: Iterable[tuple[bytes, bytes]]) -> None`
     Status and headers; names in lower case. They leave with the first `write` or with `end`, in one piece with it;
