@@ -17,7 +17,7 @@ from trunkline.gateway.inbound import FINISHED_GRACE_S
 
 if TYPE_CHECKING:
     from asyncio import Future
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
     from trunkline.core.reply import Event
     from trunkline.dialects.dialect import EventWriter, Forwarder, WholeIngress
@@ -213,21 +213,31 @@ def _outlet(exchange: Exchange, attempt: Attempt) -> Callable[[Batch], Iterable[
 def _forward(forwarder: Forwarder, batch: Batch) -> Iterable[bytes]:
     frames = batch.frames
     out = forwarder.forward(frames[0]) if len(frames) == 1 else b"".join([forwarder.forward(one) for one in frames])
+    batch.clear()
     if batch.is_over:
         out += forwarder.close()
     return (out,) if out else ()
 
 
 def _written(writer: EventWriter, batch: Batch) -> Iterator[bytes]:
-    return written(writer, batch.events)
+    events = list(batch.events)
+    batch.clear()
+    return written(writer, events)
 
 
-def written(writer: EventWriter, events: Sequence[Event]) -> Iterator[bytes]:
-    """The finish goes by itself: a client that is told of it as an error gets what came before all the same."""
+def written(writer: EventWriter, events: list[Event]) -> Iterator[bytes]:
+    """The bytes that tell these events, which are gone then.
+
+    The finish goes by itself: a client that is told of it as an error gets what came before all the same.
+    """
     is_finished = bool(events) and isinstance(events[-1], Finish)
-    for part in (events[:-1], events[-1:]) if is_finished else (events,):
-        if out := writer.write(part):
-            yield out
+    finish = events.pop() if is_finished else None
+    out = writer.write(events)
+    events.clear()  # an event may be many megabytes, and the client takes its time
+    if out:
+        yield out
+    if finish is not None and (out := writer.write((finish,))):
+        yield out
 
 
 def _silent(attempt: Attempt, *, is_idle: bool) -> Problem:

@@ -14,7 +14,7 @@ import msgspec
 
 from trunkline.core.call import Envelope, Need, Operation
 from trunkline.core.problem import Kind, invalid
-from trunkline.core.reply import unfold
+from trunkline.core.reply import Feature, unfold
 from trunkline.dialects import sse
 from trunkline.dialects.dialect import WireRequest, join, post, splice, top_level
 from trunkline.dialects.gemini import call as gemini_call
@@ -66,6 +66,7 @@ class GeminiIngress:
     commits_on_reasoning = True
     keep_alive = gemini_writer.KEEP_ALIVE
     takes_receipts = True
+    unsaid = frozenset({Feature.STOP_SEQUENCE})
     carries: Mapping[str, bool] = {}
 
     def __init__(
@@ -156,8 +157,9 @@ class GeminiIngress:
         """The answer to `:countTokens`."""
         return msgspec.json.encode({"totalTokens": tokens})
 
-    def write_problem(self, problem: Problem, *, as_json: bool = False) -> bytes:
+    def write_problem(self, problem: Problem, *, as_json: bool = False, request_id: str | None = None) -> bytes:
         """Google's error object, as the stream's last event or as plain JSON."""
+        del request_id
         data = gemini_error.write_problem(problem)
         return data if as_json else sse.event(data)
 

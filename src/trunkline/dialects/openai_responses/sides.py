@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from trunkline.core.call import Envelope, Need
-from trunkline.core.reply import unfold
+from trunkline.core.reply import Feature, unfold
 from trunkline.dialects import sse
 from trunkline.dialects.asked_models import conversation_name, read_models, read_preferences
 from trunkline.dialects.dialect import WireRequest, post, top_level
@@ -87,6 +87,7 @@ class OpenAIResponses:
     commits_on_reasoning = True
     keep_alive = sse.KEEP_ALIVE
     takes_receipts = True
+    unsaid = frozenset({Feature.STOP_SEQUENCE})
     carries: Mapping[str, bool] = {}
     offers = frozenset(Need) - {Need.AUDIO, Need.EMBEDDINGS, Need.TOKENS}
 
@@ -133,11 +134,12 @@ class OpenAIResponses:
         """A whole answer as a JSON body."""
         return write_reply(reply, opening)
 
-    def write_problem(self, problem: Problem, *, as_json: bool = False) -> bytes:
+    def write_problem(self, problem: Problem, *, as_json: bool = False, request_id: str | None = None) -> bytes:
         """`{"error":{...}}`, or the `error` event.
 
         A stream's own writer or forwarder has a `write_problem` that numbers it rightly.
         """
+        del request_id
         return write_problem(problem, as_json=as_json)
 
     def forwarder(self, opening: Opening) -> Forwarder:
