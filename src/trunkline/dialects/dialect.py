@@ -383,10 +383,23 @@ def join(keys: Mapping[str, msgspec.Raw], changes: Mapping[str, bytes | None]) -
     for name, raw in keys.items():
         value = changes.get(name, raw)
         if value is not None:
-            pieces += (b",", msgspec.json.encode(name), b":", value)
+            pieces += (_MEMBER.get(name) or _member(name), value)
     for name, value in changes.items():
-        if name not in keys and value is not None:
-            pieces += (b",", msgspec.json.encode(name), b":", value)
-    pieces[:1] = [b"{"]
+        if value is not None and name not in keys:
+            pieces += (_MEMBER.get(name) or _member(name), value)
+    if not pieces:
+        return b"{}"
+    pieces[0] = b"{" + bytes(pieces[0])[1:]
     pieces.append(b"}")
     return b"".join(pieces)
+
+
+def _member(name: str) -> bytes:
+    return b"," + msgspec.json.encode(name) + b":"
+
+
+_MEMBER: Final = {
+    name: _member(name)
+    for name in ("max_tokens", "messages", "model", "n", "stream", "stream_options", "temperature", "tools", "top_p")
+}
+"""How those begin that nearly every body has."""

@@ -15,7 +15,7 @@ from trunkline.upstream.address import find_addresses, system_resolve
 from trunkline.upstream.connection import INBOX_BYTES, Connection
 from trunkline.upstream.limits import ClientLimits
 from trunkline.upstream.pool import Pool, closed_problem
-from trunkline.upstream.request_head import write_head
+from trunkline.upstream.request_head import Heads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -137,6 +137,7 @@ class Client:
         self._replaced: list[Authenticator] = []
         self._pools: dict[tuple[Origin, bool], Pool] = {}
         self._connections: set[Connection] = set()
+        self._heads = Heads()
         self._inbox = memoryview(bytearray(INBOX_BYTES))
         self._is_closed = False
 
@@ -172,7 +173,7 @@ class Client:
             raise TimeoutError
         if request.origin.account:
             request = await self.authenticated(request, deadline)
-        head = write_head(request)
+        head = self._heads.write(request)
         head_only = request.method == "HEAD"
         pool = self._pool(request)
         connection = await pool.enter(wait_s=timeouts.pool_wait_s, deadline=deadline)

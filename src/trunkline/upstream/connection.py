@@ -190,7 +190,7 @@ class Connection(asyncio.BufferedProtocol):
     def arrival(self, deadline: float) -> asyncio.Future[bool]:
         """A future that is True when anything has changed, False when the deadline passed first.
 
-        One timer serves all waits of an exchange: as deadlines move on, it is seldom set anew.
+        One timer serves all waits of all exchanges: as deadlines move on, it is seldom set anew.
         """
         if self._waiter is not None and not self._waiter.done():
             raise RuntimeError("two tasks read one stream")
@@ -230,7 +230,6 @@ class Connection(asyncio.BufferedProtocol):
         self._clear()
         self._listener = None
         self._wake()
-        self._stop_timer()
         self.idle_since = self._loop.time()
         if self._reading_paused:
             self._reading_paused = False
