@@ -171,6 +171,8 @@ class Exchange:
     @property
     def dropped(self) -> tuple[str, ...]:
         """What those who served, or the last that failed, were not told, and the client so far not of the answer."""
+        if len(self.tries) == 1 and not (self.tries[0].dropped or self.tries[0].unsaid):
+            return ()
         served = [one for one in self.tries if one.is_charged] or self.tries[-1:]
         asked = [name for one in served for name in one.dropped]
         unsaid = {feature.value for one in served for feature in one.tally.features & one.unsaid}

@@ -29,6 +29,8 @@ from trunkline.dialects.openai_chat.wire import (
     FunctionPiece,
     Piece,
     ToolPiece,
+    Whole,
+    WholeChoice,
     entries,
     entry_text,
     joined,
@@ -310,6 +312,8 @@ def read_whole(body: bytes, target: Target) -> list[Event]:
         whole = WHOLE.decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise invalid_answer(target, "a body that is not a chat completion") from error
+    if (plain := _plain(whole)) is not None:
+        return plain
     choices: list[Choice] = []
     for choice in whole.choices or ():
         for place, tool in enumerate((choice.message and choice.message.tool_calls) or ()):
@@ -330,6 +334,33 @@ def read_whole(body: bytes, target: Target) -> list[Event]:
     if not any(choice.index == 0 and choice.delta is not None for choice in choices):
         raise invalid_answer(target, "a chat completion without a message")
     return [*events, *reader.close()]
+
+
+def _plain(whole: Whole) -> list[Event] | None:
+    """The events of an answer that is one text to its end and nothing else, as most are; None for any other."""
+    if whole.error is not None or whole.search_results or whole.citations or len(whole.choices or ()) != 1:
+        return None
+    (choice,) = cast("list[WholeChoice]", whole.choices)
+    message, reason = choice.message, _PLAIN_FINISH.get(choice.finish_reason or "")
+    if message is None or reason is None or choice.index or choice.error is not None:
+        return None
+    text, told = message.content, (choice.logprobs, message.annotations, message.reasoning_details)
+    if not (text and isinstance(text, str)) or not _NOTHING.issuperset(map(bytes, told)):
+        return None
+    if message.reasoning or message.reasoning_content or message.refusal or message.tool_calls:
+        return None
+    if message.function_call is not None or message.audio is not None:
+        return None
+    events: list[Event] = [Head(id=whole.id, model=whole.model)] if whole.id or whole.model else []
+    events += (Start(0, BlockKind.TEXT), Delta(0, text), End(0))
+    if (usage := read_usage(whole.usage)) is not None:
+        events.append(usage)
+    events.append(Finish(reason, choice.native_finish_reason or choice.finish_reason))
+    return events
+
+
+_PLAIN_FINISH: Final = {"stop": FinishReason.STOP, "length": FinishReason.LENGTH}
+_NOTHING: Final = frozenset({b"", b"null", b"[]"})
 
 
 def _text_of(value: object, name: str) -> str:
