@@ -20,6 +20,7 @@ from trunkline.routing.plan import Plan, Step
 if TYPE_CHECKING:
     from trunkline.core.record import Record
     from trunkline.dialects.dialect import Ingress
+    from trunkline.gateway.relay import Outflow
     from trunkline.routing.breaker import State
     from trunkline.upstream.client import Client
     from trunkline.upstream.scripted import ScriptedUpstream
@@ -104,7 +105,7 @@ class Walks:
         await self.pour(exchange, client)
         return client.read
 
-    async def pour(self, exchange: Exchange, client: Reading) -> None:
+    async def pour(self, exchange: Exchange, client: Outflow) -> None:
         """The walk, to its end. Raises Problem; what the client got before it stays there."""
         async with self.gateway.open(exchange) as reply:
             if reply.body is not None:
