@@ -47,6 +47,7 @@ class Connection(asyncio.BufferedProtocol):
         "_incoming",
         "_is_final",
         "_is_full",
+        "_is_large",
         "_is_lingering",
         "_is_paused",
         "_is_stopped",
@@ -79,6 +80,8 @@ class Connection(asyncio.BufferedProtocol):
         self._head_bytes = 0
         self._is_whole = False
         """Whether a request has become whole in this read."""
+        self._is_large = False
+        """Whether this read alone brought more than a head may have."""
         self._plain: bytes | None = None
         """The head that was read, less its wish for another protocol, while it is to be read again."""
         # The body that is being read.
@@ -202,6 +205,7 @@ class Connection(asyncio.BufferedProtocol):
             self._discard(nbytes)
             return
         self._is_whole = False
+        self._is_large = nbytes > self._server.limits.head_bytes
         try:
             cast("httptools.HttpRequestParser", self._parser).feed_data(self._server.inbox[:nbytes])
         except httptools.HttpParserUpgrade as upgrade:
@@ -262,7 +266,8 @@ class Connection(asyncio.BufferedProtocol):
         server = self._server
         target, headers = self._target, self._headers
         limits = server.limits
-        if len(headers) > limits.head_lines or (self._head_bytes and size_of(target, headers) > limits.head_bytes):
+        may_be_large = self._is_large or self._head_bytes
+        if len(headers) > limits.head_lines or (may_be_large and size_of(target, headers) > limits.head_bytes):
             raise Refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
         method = parser.get_method().decode("ascii")
         version = parser.get_http_version()
