@@ -111,7 +111,7 @@ class Channel:
 
     def take_body(self) -> bytes | None:
         """The whole body, if it is there."""
-        return self._take() if self.is_whole and not self._is_read else None
+        return self._take() if self.is_whole and not (self._is_read or self.is_gone) else None
 
     def _take(self) -> bytes:
         pieces = self._pieces

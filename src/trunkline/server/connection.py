@@ -73,7 +73,7 @@ class Connection(asyncio.BufferedProtocol):
         self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
         self._client: tuple[str, int] | None = None
         self._server_address: tuple[str, int] | None = None
-        self.deadline = server.now + server.limits.head_s
+        self.deadline = NEVER
         # The head that is being read.
         self._target = b""
         self._headers: list[tuple[bytes, bytes]] = []
@@ -166,7 +166,7 @@ class Connection(asyncio.BufferedProtocol):
         if unsent and (unsent < self._unsent or not self._unsent):
             self._unsent = unsent  # slow, but it reads
             self.deadline = now + limits.write_stall_s
-        elif unsent or self._is_stopped:
+        elif unsent or self._is_lingering or self.transport.is_closing():
             self.transport.abort()
         elif self._incoming is not None:
             self._body_window(now)
@@ -193,6 +193,7 @@ class Connection(asyncio.BufferedProtocol):
         self._client = _address(transport.get_extra_info("peername"))
         self._server_address = _address(transport.get_extra_info("sockname"))
         self._server.enter(self)
+        self.deadline = self._server.now + self._server.limits.head_s
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where the next bytes go."""
@@ -406,6 +407,8 @@ class Connection(asyncio.BufferedProtocol):
         if incoming is not None and self._waiting:
             self._waiting.pop()
         self._refusal = status
+        if not self._is_full:
+            self.deadline = NEVER
         if self._answered is None and not self._waiting and status is not None:
             self._refuse(status)
 
@@ -422,7 +425,10 @@ class Connection(asyncio.BufferedProtocol):
         self.deadline = self._server.now + self._server.limits.linger_s
         if not self.transport.is_closing():
             self.resume_reading()
-            self.transport.write_eof()
+            try:
+                self.transport.write_eof()
+            except OSError:  # it is not connected any more
+                self.transport.abort()
 
     def _discard(self, nbytes: int) -> None:
         self._lingered_bytes += nbytes
@@ -443,7 +449,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _break_off(self, channel: Channel) -> None:
         """Close in the middle of a response, so that the client cannot take what it has for the whole."""
-        if channel.ends_with_connection:
+        if channel.ends_with_connection and not self.transport.is_closing():
             one: socket.socket = self.transport.get_extra_info("socket")
             one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             self.transport.abort()
