@@ -70,7 +70,7 @@ class Connection(asyncio.BufferedProtocol):
     def __init__(self, server: Server) -> None:
         self._server = server
         self.transport: asyncio.Transport = cast("asyncio.Transport", None)
-        self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
+        self._parser = httptools.HttpRequestParser(self)
         self._client: tuple[str, int] | None = None
         self._server_address: tuple[str, int] | None = None
         self.deadline = NEVER
@@ -139,11 +139,8 @@ class Connection(asyncio.BufferedProtocol):
             self._go_on()
 
     def settle(self, channel: Channel) -> None:
-        """The application has returned."""
+        """The application has returned; what it left undone is undone here."""
         self._server.settle(channel)
-
-    def abandon(self, channel: Channel) -> None:
-        """The application has returned without a complete response."""
         if self._answered is not channel:
             return
         self._answered = None
@@ -208,7 +205,7 @@ class Connection(asyncio.BufferedProtocol):
         self._is_whole = False
         self._is_large = nbytes > self._server.limits.head_bytes
         try:
-            cast("httptools.HttpRequestParser", self._parser).feed_data(self._server.inbox[:nbytes])
+            self._parser.feed_data(self._server.inbox[:nbytes])
         except httptools.HttpParserUpgrade as upgrade:
             self._ignore_upgrade(nbytes, upgrade)
         except httptools.HttpParserError as error:
@@ -229,7 +226,7 @@ class Connection(asyncio.BufferedProtocol):
         """The socket is closed."""
         del exc
         self._leave()
-        self._parser = None  # Parser and connection hold each other: this lets both go at once.
+        del self._parser  # Parser and connection hold each other: this lets both go at once.
         self._server.leave(self)
 
     def pause_writing(self) -> None:
@@ -263,7 +260,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def on_headers_complete(self) -> None:
         """The head is complete: have it answered, or let it wait."""
-        parser = cast("httptools.HttpRequestParser", self._parser)
+        parser = self._parser
         server = self._server
         target, headers = self._target, self._headers
         limits = server.limits
@@ -299,15 +296,15 @@ class Connection(asyncio.BufferedProtocol):
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body."""
-        self._body_bytes += len(body)
-        cast("Channel", self._incoming).push(body)
+        if self._incoming is not None:
+            self._body_bytes += len(body)
+            self._incoming.push(body)
 
     def on_message_complete(self) -> None:
         """The request is whole."""
-        if self._plain is not None:
-            return
-        incoming = cast("Channel", self._incoming)
-        self._incoming = None
+        incoming, self._incoming = self._incoming, None
+        if incoming is None:
+            return  # it is to be read again
         self._is_whole = incoming.is_whole = True
         self._body_bytes = self._read_bytes = self._mark = 0
         self._is_stopped = self._is_final
@@ -359,7 +356,8 @@ class Connection(asyncio.BufferedProtocol):
         """A body is not whole yet."""
         server = self._server
         if not self._read_bytes and not self._is_full:
-            self.deadline = server.now + server.limits.body_window_s
+            # `now` may be a sweep old: an application with a timer as long as this one comes first, and says why.
+            self.deadline = server.now + server.limits.sweep_s + server.limits.body_window_s
         self._read_bytes += nbytes
         other_bytes = self._read_bytes - self._body_bytes
         if other_bytes > 2 * server.limits.head_bytes + OVERHEAD * self._body_bytes:
