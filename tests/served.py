@@ -37,8 +37,9 @@ def openrouter(
 class Router:
     """A running router. `url` has no slash at the end."""
 
-    def __init__(self, app: Application, port: int) -> None:
+    def __init__(self, app: Application, server: Server, port: int) -> None:
         self.app = app
+        self.server = server
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
 
@@ -59,7 +60,7 @@ async def serving(
     server = Server(app)
     await server.start(listening.sockets)
     try:
-        yield Router(app, listening.port)
+        yield Router(app, server, listening.port)
     finally:
         app.begin_drain()
         app.cut()

@@ -37,6 +37,16 @@ async def test_a_client_that_says_nothing_is_closed_without_a_word() -> None:
         assert await client.read_all(2) == b""
 
 
+async def test_a_server_that_had_no_connection_for_long_takes_the_next_one() -> None:
+    async with serving(hello, head_s=0.3) as it:
+        for _ in range(2):
+            await asyncio.sleep(0.5)
+            async with it.client() as client:
+                await asyncio.sleep(0.1)
+                await client.send(get())
+                await client.read_until(b"hello")
+
+
 async def test_an_idle_connection_is_closed_and_not_before() -> None:
     async with serving(hello, head_s=0.1, keep_alive_s=0.4) as it, it.client() as client:
         for _ in range(2):
@@ -108,6 +118,20 @@ async def test_a_client_that_never_reads_is_cut_off(ends: bool) -> None:
         await client.send(get())
         await until(lambda: not (it.connections), 5)
         assert over.is_set() is not ends
+
+
+@pytest.mark.parametrize(
+    "behind", [post(b"b", length=100), b"GET / HT", b"nonsense\r\n\r\n", get("/", "Connection: close")]
+)
+async def test_what_comes_slowly_behind_a_request_does_not_end_its_answer(behind: bytes) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await asyncio.sleep(0.6)
+        await answer(send, b"hello")
+
+    limits = {"head_s": 0.1, "keep_alive_s": 0.1, "body_window_s": 0.1, "write_stall_s": 0.1}
+    async with serving(app, **limits) as it, it.client() as client:
+        await client.send(get("/first") + behind)
+        assert (await client.read_until(b"hello")).startswith(b"HTTP/1.1 200")
 
 
 async def test_a_client_that_reads_slowly_is_not() -> None:

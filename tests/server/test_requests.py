@@ -141,7 +141,13 @@ async def test_an_upgrade_is_ignored(upgrade: str) -> None:
     assert got == (OK + b"content-length: 5\r\n\r\nhello") * 3
 
 
+async def test_an_upgrade_of_http_1_0_is_ignored_too() -> None:
+    got = await asked(hello, get("/", "Connection: Upgrade", "Upgrade: h2c", version="1.0"))
+    assert got == OK + b"content-length: 5\r\nconnection: close\r\n\r\nhello"
+
+
 async def test_a_body_may_come_with_an_upgrade() -> None:
+    """As Java's own client sends it, whatever it asks for."""
     got = await asked(echo, post(b"hello", "Connection: Upgrade", "Upgrade: h2c") + post(b"again"))
     assert got == OK + b"content-length: 5\r\n\r\nhello" + OK + b"content-length: 5\r\n\r\nagain"
 

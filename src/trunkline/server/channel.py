@@ -84,15 +84,13 @@ class Channel:
         self._on_disconnect: Callable[[], None] | None = None
 
     async def run(self, app: App, scope: Scope) -> None:
-        """Let the application answer; what it leaves undone is undone here."""
+        """Let the application answer."""
         try:
             await app(scope, self.receive, self.send)
         except Exception:  # the one blanket: what an application raises is its connection's end, not the server's
             logging.getLogger("trunkline.server").exception("The application failed")
         finally:
             self._connection.settle(self)
-            if not (self.has_ended or self.is_gone):
-                self._connection.abandon(self)
 
     # The request.
 
@@ -111,7 +109,7 @@ class Channel:
 
     def take_body(self) -> bytes | None:
         """The whole body, if it is there."""
-        return self._take() if self.is_whole and not self._is_read else None
+        return self._take() if self.is_whole and not (self._is_read or self.is_gone) else None
 
     def _take(self) -> bytes:
         pieces = self._pieces

@@ -47,6 +47,7 @@ class Connection(asyncio.BufferedProtocol):
         "_incoming",
         "_is_final",
         "_is_full",
+        "_is_large",
         "_is_lingering",
         "_is_paused",
         "_is_stopped",
@@ -69,16 +70,18 @@ class Connection(asyncio.BufferedProtocol):
     def __init__(self, server: Server) -> None:
         self._server = server
         self.transport: asyncio.Transport = cast("asyncio.Transport", None)
-        self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
+        self._parser = httptools.HttpRequestParser(self)
         self._client: tuple[str, int] | None = None
         self._server_address: tuple[str, int] | None = None
-        self.deadline = server.now + server.limits.head_s
+        self.deadline = NEVER
         # The head that is being read.
         self._target = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._head_bytes = 0
         self._is_whole = False
         """Whether a request has become whole in this read."""
+        self._is_large = False
+        """Whether this read alone brought more than a head may have."""
         self._plain: bytes | None = None
         """The head that was read, less its wish for another protocol, while it is to be read again."""
         # The body that is being read.
@@ -136,11 +139,8 @@ class Connection(asyncio.BufferedProtocol):
             self._go_on()
 
     def settle(self, channel: Channel) -> None:
-        """The application has returned."""
+        """The application has returned; what it left undone is undone here."""
         self._server.settle(channel)
-
-    def abandon(self, channel: Channel) -> None:
-        """The application has returned without a complete response."""
         if self._answered is not channel:
             return
         self._answered = None
@@ -163,7 +163,7 @@ class Connection(asyncio.BufferedProtocol):
         if unsent and (unsent < self._unsent or not self._unsent):
             self._unsent = unsent  # slow, but it reads
             self.deadline = now + limits.write_stall_s
-        elif unsent or self._is_stopped:
+        elif unsent or self._is_lingering or self.transport.is_closing():
             self.transport.abort()
         elif self._incoming is not None:
             self._body_window(now)
@@ -190,6 +190,7 @@ class Connection(asyncio.BufferedProtocol):
         self._client = _address(transport.get_extra_info("peername"))
         self._server_address = _address(transport.get_extra_info("sockname"))
         self._server.enter(self)
+        self.deadline = self._server.now + self._server.limits.head_s
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where the next bytes go."""
@@ -202,8 +203,9 @@ class Connection(asyncio.BufferedProtocol):
             self._discard(nbytes)
             return
         self._is_whole = False
+        self._is_large = nbytes > self._server.limits.head_bytes
         try:
-            cast("httptools.HttpRequestParser", self._parser).feed_data(self._server.inbox[:nbytes])
+            self._parser.feed_data(self._server.inbox[:nbytes])
         except httptools.HttpParserUpgrade as upgrade:
             self._ignore_upgrade(nbytes, upgrade)
         except httptools.HttpParserError as error:
@@ -224,7 +226,7 @@ class Connection(asyncio.BufferedProtocol):
         """The socket is closed."""
         del exc
         self._leave()
-        self._parser = None  # Parser and connection hold each other: this lets both go at once.
+        del self._parser  # Parser and connection hold each other: this lets both go at once.
         self._server.leave(self)
 
     def pause_writing(self) -> None:
@@ -258,11 +260,12 @@ class Connection(asyncio.BufferedProtocol):
 
     def on_headers_complete(self) -> None:
         """The head is complete: have it answered, or let it wait."""
-        parser = cast("httptools.HttpRequestParser", self._parser)
+        parser = self._parser
         server = self._server
         target, headers = self._target, self._headers
         limits = server.limits
-        if len(headers) > limits.head_lines or (self._head_bytes and size_of(target, headers) > limits.head_bytes):
+        may_be_large = self._is_large or self._head_bytes
+        if len(headers) > limits.head_lines or (may_be_large and size_of(target, headers) > limits.head_bytes):
             raise Refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
         method = parser.get_method().decode("ascii")
         version = parser.get_http_version()
@@ -293,15 +296,15 @@ class Connection(asyncio.BufferedProtocol):
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body."""
-        self._body_bytes += len(body)
-        cast("Channel", self._incoming).push(body)
+        if self._incoming is not None:
+            self._body_bytes += len(body)
+            self._incoming.push(body)
 
     def on_message_complete(self) -> None:
         """The request is whole."""
-        if self._plain is not None:
-            return
-        incoming = cast("Channel", self._incoming)
-        self._incoming = None
+        incoming, self._incoming = self._incoming, None
+        if incoming is None:
+            return  # it is to be read again
         self._is_whole = incoming.is_whole = True
         self._body_bytes = self._read_bytes = self._mark = 0
         self._is_stopped = self._is_final
@@ -353,7 +356,8 @@ class Connection(asyncio.BufferedProtocol):
         """A body is not whole yet."""
         server = self._server
         if not self._read_bytes and not self._is_full:
-            self.deadline = server.now + server.limits.body_window_s
+            # `now` may be a sweep old: an application with a timer as long as this one comes first, and says why.
+            self.deadline = server.now + server.limits.sweep_s + server.limits.body_window_s
         self._read_bytes += nbytes
         other_bytes = self._read_bytes - self._body_bytes
         if other_bytes > 2 * server.limits.head_bytes + OVERHEAD * self._body_bytes:
@@ -401,6 +405,8 @@ class Connection(asyncio.BufferedProtocol):
         if incoming is not None and self._waiting:
             self._waiting.pop()
         self._refusal = status
+        if not self._is_full:
+            self.deadline = NEVER
         if self._answered is None and not self._waiting and status is not None:
             self._refuse(status)
 
@@ -417,7 +423,10 @@ class Connection(asyncio.BufferedProtocol):
         self.deadline = self._server.now + self._server.limits.linger_s
         if not self.transport.is_closing():
             self.resume_reading()
-            self.transport.write_eof()
+            try:
+                self.transport.write_eof()
+            except OSError:  # it is not connected any more
+                self.transport.abort()
 
     def _discard(self, nbytes: int) -> None:
         self._lingered_bytes += nbytes
@@ -438,7 +447,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _break_off(self, channel: Channel) -> None:
         """Close in the middle of a response, so that the client cannot take what it has for the whole."""
-        if channel.ends_with_connection:
+        if channel.ends_with_connection and not self.transport.is_closing():
             one: socket.socket = self.transport.get_extra_info("socket")
             one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             self.transport.abort()

@@ -20,6 +20,9 @@ INBOX_BYTES: Final = 128 * 1024
 
 BACKLOG: Final = 2048
 
+CANCEL_S: Final = 0.2
+"""What requests get to end in once they are cancelled."""
+
 
 class Server:
     """Serves one application over sockets that listen already. Within a running loop only.
@@ -82,7 +85,7 @@ class Server:
             self._running.clear()
             for task in tasks:
                 task.cancel()
-            await asyncio.wait(tasks, timeout=within_s)
+            await asyncio.wait(tasks, timeout=CANCEL_S)
         if self._sweeping is not None:
             self._sweeping.cancel()
 
@@ -124,8 +127,8 @@ class Server:
         if not self._connections:
             self._sweeping = None
             return
+        self._sweeping = self._loop.call_later(self.limits.sweep_s, self._sweep)
         self._read_clocks()
         now = self.now
         for connection in [one for one in self._connections if one.deadline <= now]:
             connection.expire(now)
-        self._sweeping = self._loop.call_later(self.limits.sweep_s, self._sweep)
