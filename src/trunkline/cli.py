@@ -8,7 +8,7 @@ import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Protocol
 
 import typer
 
@@ -16,6 +16,7 @@ from trunkline import __version__
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
+    from contextlib import AbstractAsyncContextManager
 
     from trunkline.settings.values import Settings
     from trunkline.supervisor.sockets import Listening
@@ -112,10 +113,27 @@ def serve(
     _serve(_flags(host, port, workers), config, local, reload=reload, is_demo=False)
 
 
-@app.command(epilog="Example:\n\n  trunkline demo --port 8080")
-def demo(host: Host = None, port: Port = None) -> None:
+@app.command(
+    epilog="Examples:\n\n  trunkline demo --port 8080\n\n  trunkline demo --faults     how does your client take it?"
+)
+def demo(
+    host: Host = None,
+    port: Port = None,
+    faults: Annotated[
+        bool, typer.Option("--faults", help="A provider that fails in every way, by the model's name, in its place.")
+    ] = False,
+) -> None:
     """Start the router with a small model on this machine, whatever keys are set."""
-    _serve(_flags(host, port, None), None, Local.ALWAYS, reload=False, is_demo=True)
+    if not faults:
+        _serve(_flags(host, port, None), None, Local.ALWAYS, reload=False, is_demo=True)
+        return
+    from trunkline.core.catalog import LOOPBACK_NAMES
+    from trunkline.demo import FaultyDemo
+
+    if host is not None and host not in LOOPBACK_NAMES:
+        _fail("`trunkline demo --faults` serves this machine alone: leave out --host.", EXIT_MISCONFIGURED)
+    flags = _flags("localhost", port, 1)
+    _supervise(_load(flags, None), flags, None, FaultyDemo(), reload=False)
 
 
 @app.command(epilog="Example:\n\n  CHAT_DATABASE_URL=sqlite:///chat.sqlite3 trunkline migrate")
@@ -293,19 +311,41 @@ def _facts(one: dict[str, Any]) -> str:
 
 
 def _serve(flags: Mapping[str, str], config: Path | None, local: Local, *, reload: bool, is_demo: bool) -> None:
+    settings = _load(flags, config)
+    for warning in settings.warnings:
+        _say(f"[yellow]{warning}[/yellow]")
+    beside = _LocalModel(settings, is_wanted=_wants_local(local, settings), is_default=is_demo)
+    if not settings.providers and not beside.is_wanted:
+        _fail(NO_PROVIDER, EXIT_MISCONFIGURED)
+    beside.fetch()
+    _supervise(settings, flags, config, beside, reload=reload)
+
+
+class _Beside(Protocol):
+    """What runs as long as the router does: a provider on this machine."""
+
+    def run(self) -> AbstractAsyncContextManager[object]:
+        """Keep it running inside this block."""
+        ...
+
+    def added_to(self, settings: Settings) -> Settings:
+        """The settings with it among the providers."""
+        ...
+
+    def greet(self, settings: Settings, listening: Listening) -> None:
+        """Tell the user where everything is."""
+        ...
+
+
+def _supervise(
+    settings: Settings, flags: Mapping[str, str], config: Path | None, beside: _Beside, *, reload: bool
+) -> NoReturn:
     from trunkline.supervisor.failure import CannotStart
     from trunkline.supervisor.parent import Setup, supervise
     from trunkline.telemetry import configure_logging
 
-    settings = _load(flags, config)
     server = settings.server
     configure_logging(server.log_level, server.log_format)
-    for warning in settings.warnings:
-        _say(f"[yellow]{warning}[/yellow]")
-    beside = _Beside(settings, is_wanted=_wants_local(local, settings), is_default=is_demo)
-    if not settings.providers and not beside.is_wanted:
-        _fail(NO_PROVIDER, EXIT_MISCONFIGURED)
-    beside.fetch()
 
     def current() -> bytes:
         from trunkline.settings.reading import SettingsError
@@ -318,7 +358,7 @@ def _serve(flags: Mapping[str, str], config: Path | None, local: Local, *, reloa
             raise CannotStart("\n".join(error.mistakes)) from error
 
     def ready(listening: Listening) -> None:
-        _greet(beside.added_to(settings), listening)
+        beside.greet(beside.added_to(settings), listening)
 
     setup = Setup(
         factory="trunkline.app:build",
@@ -369,7 +409,7 @@ def _greet(settings: Settings, listening: Listening) -> None:
     )
 
 
-class _Beside:
+class _LocalModel:
     """The local model, where it is wanted: fetched before the start, running as long as the router does."""
 
     def __init__(self, settings: Settings, *, is_wanted: bool, is_default: bool) -> None:
@@ -429,3 +469,7 @@ class _Beside:
         if self._served is None:
             return settings
         return with_local(settings, local_provider(*self._served), as_default=self._is_default)
+
+    def greet(self, settings: Settings, listening: Listening) -> None:
+        """Tell the user where everything is."""
+        _greet(settings, listening)
