@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import tracemalloc
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -23,6 +24,8 @@ from trunkline.upstream.script import End
 from trunkline.upstream.scripted import ScriptedUpstream
 
 if TYPE_CHECKING:
+    import pytest
+
     from served import Router
 
 HELD = script.chat_stream(["held"], finish=None, done=False, usage=None).but(end=End.STALL)
@@ -94,8 +97,11 @@ async def _standstill(upstream: ScriptedUpstream) -> None:
             await asyncio.sleep(0.5)
 
 
-async def test_memory_does_not_grow_with_the_requests_that_were_answered(tmp_path: Path) -> None:
+async def test_memory_does_not_grow_with_the_requests_that_were_answered(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """T41: what is kept of the last requests has a bound of its own, which is filled before anything is measured."""
+    caplog.set_level(logging.WARNING, "httpx")  # what it logs is kept by the test's own capture
     answer = script.chat_stream(["one ", "two"])
     async with (
         ScriptedUpstream(lambda _: answer, remember=10) as upstream,

@@ -64,8 +64,8 @@ class HealthLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     where it does. Averages forget half of what they knew in `half_life_s`.
     """
 
-    refused_s: Span = 60.0
-    longest_refused_s: Span = 600.0
+    refused_s: Seconds = 60.0
+    longest_refused_s: Seconds = 600.0
     cool_s: Seconds = 5.0
     longest_cool_s: Seconds = 3600.0
     half_life_s: Span = 60.0

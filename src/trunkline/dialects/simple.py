@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from trunkline.core.call import Call, Envelope, Facts, Message, Role, Text
+from trunkline.core.call import LAST_TEXT_CHARACTERS, Call, Envelope, Facts, Message, Role, Text
 from trunkline.core.problem import Kind, Problem, Retry, Source, invalid
 from trunkline.core.reply import BlockKind, Delta, Event, Finish, FinishReason, Start
 from trunkline.dialects import sse
@@ -67,7 +67,10 @@ class Body(msgspec.Struct, frozen=True, kw_only=True):
 
 def read_body(body: bytes) -> Body:
     """The request. Raises Problem INVALID_REQUEST naming the field that is wrong."""
-    keys = top_level(body)
+    return _read(top_level(body))
+
+
+def _read(keys: Mapping[str, msgspec.Raw]) -> Body:
     return Body(
         message=_message(keys),
         temperature=_temperature(keys),
@@ -179,19 +182,23 @@ class Simple:
 
     def peek(self, body: bytes) -> Envelope:
         """All of the request is shallow, so all of it is checked here."""
-        request = read_body(body)
+        keys = top_level(body)
+        request = _read(keys)
         return Envelope(
             model=request.model,
             stream=True,
             max_tokens=request.max_tokens or DEFAULT_MAX_TOKENS,
             session_id=request.session_id,
             is_kept=True,
+            conversation=request.session_id,
+            keys=keys,
         )
 
     def facts(self, envelope: Envelope) -> Facts:
         """A message of text needs nothing more of a model."""
-        del envelope
-        return Facts(messages=1)
+        text = _message(envelope.keys)
+        said = text[:LAST_TEXT_CHARACTERS]
+        return Facts(messages=1, text_bytes=len(text.encode(errors="replace")), last_text=said, opening=said)
 
     def provider_state(self, envelope: Envelope) -> str | None:
         """Nothing here can name what a provider keeps."""
