@@ -162,13 +162,14 @@ BREAKER = """
 ```toml
 [breaker]
 consecutive = 3     # failures in a row after which a target is left alone
-open_s = 10         # for so long, twice as long each time it fails again, up to longest_s
+open_s = 10         # for so long; then one request tries
 ```
 
 It also opens when at least `least` answers within `window_s` failed by `share` or more. By chance up to `jitter` of the
-wait is left out. After it closes, a target's traffic grows from `slow_start_share` to all within `slow_start_s`. Where
-fewer than `panic_share` of a route's targets are left, breakers are not believed and all are asked; 0 believes them
-always. Breakers are per process.
+wait is left out. Where the request that tries takes longer than `quick_s` to fail, the next waits twice as long, up to
+`longest_s`; with `quick_s = 0` each failure doubles the wait. After it closes, a target's traffic grows from
+`slow_start_share` to all within `slow_start_s`. Where fewer than `panic_share` of a route's targets are left, breakers
+are not believed and all are asked; 0 believes them always. Breakers are per process.
 """
 
 HEALTH = """
