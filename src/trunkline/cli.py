@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
     from contextlib import AbstractAsyncContextManager
 
-    from trunkline.settings.values import Settings
+    from trunkline.settings.values import Server, Settings
     from trunkline.supervisor.sockets import Listening
 
 EXIT_FAILED = 1
@@ -28,6 +28,9 @@ NO_PROVIDER = """No model provider is configured. Do one of these:
   - set OPENROUTER_API_KEY (https://openrouter.ai/keys) in the environment or in .env;
     any other provider's key works as well: docs/configuration.md lists them
   - run `trunkline demo`: a small model on this machine answers, without any key"""
+
+NO_ROUTER = """No router runs on port {port} that could be asked, and with these settings there is no plan.
+If the keys are set in another shell, start the router there, or name its port with --port."""
 
 app = typer.Typer(
     name="trunkline",
@@ -177,13 +180,25 @@ def explain(
     """Tell where a request would go, and why. Asks the router that runs here, if one does; no provider is called."""
     import msgspec
 
-    settings = _load(_flags(None, port, None), config)
+    from trunkline.settings.reading import SettingsError
+    from trunkline.settings.sources import Sources
+
+    try:
+        settings = Sources(os.environ, Path.cwd(), _flags(None, port, None), config).settings()
+        server, mistakes = settings.server, list[str]()
+    except SettingsError as error:
+        # The keys may be set for the router alone, which can be asked all the same.
+        settings, server, mistakes = None, error.server, error.mistakes
     body = _request_body(model, file, route)
-    plan = _asked_for_plan(settings, route, body)
+    plan = _live_plan(server, route, body)
+    if plan is None:
+        if settings is None:
+            _fail("\n".join([*mistakes, NO_ROUTER.format(port=server.port)]), EXIT_MISCONFIGURED)
+        plan = _plan_of(settings, route, body)
     if as_json:
         typer.echo(msgspec.json.format(msgspec.json.encode(plan), indent=2).decode())
     else:
-        _print_plan(plan, settings.server.port)
+        _print_plan(plan, server.port)
 
 
 @app.command(epilog="Example:\n\n  trunkline doctor --json")
@@ -251,24 +266,28 @@ def _request_body(model: str | None, file: Path | None, route: str) -> bytes:
 _HELLO = b'{"messages":[{"role":"user","content":"Hello"}]}'
 
 
-def _asked_for_plan(settings: Settings, route: str, body: bytes) -> dict[str, Any]:
-    """The running router's plan, or, where none runs, that of the settings alone: `live` says which."""
-    import msgspec
-
-    from trunkline.core.problem import Problem
+def _live_plan(server: Server, route: str, body: bytes) -> dict[str, Any] | None:
+    """The running router's plan; None where none runs."""
     from trunkline.supervisor.control import LinkClosed, Refused, ask_router, control_path
 
-    path = control_path(Path(settings.server.data_dir) / "run", settings.server.port)
+    path = control_path(Path(server.data_dir) / "run", server.port)
     try:
         args = {"route": route, "body": body.decode()}
         return {"live": True, **asyncio.run(ask_router(path, "explain", args, timeout_s=5))}
     except LinkClosed:
-        pass  # none runs
+        return None
     except UnicodeDecodeError:
         _fail("The request is not valid UTF-8.", EXIT_MISCONFIGURED)
     except (Refused, TimeoutError) as why:
         _fail(str(why) or "The router that runs here does not answer.", EXIT_FAILED)
+
+
+def _plan_of(settings: Settings, route: str, body: bytes) -> dict[str, Any]:
+    """The plan by the settings alone."""
+    import msgspec
+
     from trunkline.app import explain_unasked
+    from trunkline.core.problem import Problem
 
     try:
         return {"live": False, **msgspec.to_builtins(explain_unasked(settings, route, body))}

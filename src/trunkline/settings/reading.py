@@ -27,11 +27,15 @@ if TYPE_CHECKING:
 
 
 class SettingsError(Exception):
-    """The configuration cannot be used. `mistakes` has one sentence for each thing to mend."""
+    """The configuration cannot be used. `mistakes` has one sentence for each thing to mend.
 
-    def __init__(self, mistakes: list[str]) -> None:
+    `server` is what could be read of that table, for whoever only looks for the router that runs.
+    """
+
+    def __init__(self, mistakes: list[str], server: Server) -> None:
         super().__init__("\n".join(mistakes))
         self.mistakes = mistakes
+        self.server = server
 
 
 def presets() -> dict[str, ProviderRow]:
@@ -106,7 +110,7 @@ class _Reading:
         prices = self._prices()
         made = self._server(server)
         if self.mistakes:
-            raise SettingsError(self.mistakes)
+            raise SettingsError(self.mistakes, made)
         return Settings(
             server=made,
             timeouts=base,
