@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from trunkline.core.catalog import Model, Quirks, Timeouts
+from trunkline.core.difficulty import Scale
 from trunkline.core.resilience import BreakerLimits, HealthLimits, RetryLimits
 from trunkline.settings.prices import PriceRow
 from trunkline.settings.reading import presets
@@ -206,6 +207,20 @@ before all of this. `request` is for each request; `cached`, `cache_write` and `
 unless they are given.
 """
 
+AUTO = """
+```toml
+[auto]
+long_bytes = 8_000  # of text; more gives the points of `long`
+tools = 0           # points: they count for nothing here
+tier_2 = 3          # from so many points on, a request asks for tier 2
+```
+
+What gives points: text over `long_bytes`, and over `very_long_bytes`; in the last message `code`, words that ask for an
+`argument`, letters of another `script` than Latin (more than `script_share` of them); a request for more than a little
+`thinking`; `tools`; a `schema`; `media` (pictures, files, sound). From `tier_1` points on, a request asks for a target
+of tier 1, from `tier_2` on for one of tier 2. [Routing](routing.md) has an example.
+"""
+
 INTERNAL = frozenset(
     {"keys", "needs_key", "switch", "base_url_variable", "model_variable", "auth_variables", "retired"}
 )
@@ -277,6 +292,8 @@ def page() -> str:
         + BREAKER
         + table("[health], for each target: seconds", HealthLimits)
         + HEALTH
+        + table("[auto], what the policy `auto` takes for difficult", Scale)
+        + AUTO
     )
 
 

@@ -11,6 +11,7 @@ import msgspec
 from dotenv import dotenv_values
 
 from trunkline.core.catalog import Catalog, Timeouts
+from trunkline.core.difficulty import Scale
 from trunkline.core.resilience import BreakerLimits, HealthLimits, RetryLimits
 from trunkline.settings.fields import read_fields
 from trunkline.settings.prices import read_prices
@@ -58,11 +59,13 @@ def load(
     return _Reading(environment, directory, flags or {}, config).settings()
 
 
-_RESILIENCE: Final[dict[str, type[msgspec.Struct]]] = {
+_FIGURES: Final[dict[str, type[msgspec.Struct]]] = {
     "retries": RetryLimits,
     "breaker": BreakerLimits,
     "health": HealthLimits,
+    "auto": Scale,
 }
+"""Tables that are read as they are."""
 
 
 class _Reading:
@@ -80,7 +83,7 @@ class _Reading:
         self._file = self._read_file(config)
 
     def settings(self) -> Settings:
-        known = {"default_model", "server", "timeouts", "providers", "models", "aliases", "prices", *_RESILIENCE}
+        known = {"default_model", "server", "timeouts", "providers", "models", "aliases", "prices", *_FIGURES}
         self._unknown(self._file, known, "")
         server = self._parsed(self._table("server", Server))
         timeouts = self._table("timeouts", Timeouts)
@@ -105,7 +108,9 @@ class _Reading:
         frontend = server.get("frontend_urls", Server().frontend_urls)
         base = Timeouts(**timeouts)
         providers = self._providers(frontend[0] if frontend else "", base)
-        resilience = {name: struct(**self._table(name, struct)) for name, struct in _RESILIENCE.items()}
+        figures: dict[str, Any] = {name: struct(**self._table(name, struct)) for name, struct in _FIGURES.items()}
+        if figures["auto"].tier_1 > figures["auto"].tier_2:
+            self.mistakes.append("trunkline.toml: auto.tier_1 must not be above auto.tier_2.")
         routes = self._routes(Catalog(providers=providers, aliases=tuple(aliases.items())))
         prices = self._prices()
         made = self._server(server)
@@ -114,7 +119,7 @@ class _Reading:
         return Settings(
             server=made,
             timeouts=base,
-            **resilience,
+            **figures,
             providers=providers,
             routes=routes,
             aliases=tuple(aliases.items()),
