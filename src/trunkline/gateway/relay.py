@@ -43,9 +43,10 @@ async def batches(exchange: Exchange, attempt: Attempt) -> AsyncGenerator[Batch]
     timers = attempt.one.target.provider.timeouts
     total = exchange.deadline(timers.total_s)
     content = clock() + timers.idle_content_s
-    for batch in attempt.first:
-        yield batch
-    is_over = attempt.first[-1].is_over
+    first = attempt.first
+    is_over = first[-1].is_over
+    while first:
+        yield first.pop(0)
     while not is_over:
         silence = clock() + timers.idle_bytes_s
         try:
