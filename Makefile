@@ -7,7 +7,7 @@ LOCK   := $(BIN)/uv pip compile pyproject.toml --extra local --group build --gen
           --universal --python-version 3.11 --no-header --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run dev demo test test-all bench bench-quick bench-profile bench-dialects check format lock web npm-clients docs clean
+.PHONY: help run dev demo test test-all bench bench-quick bench-profile bench-failover bench-dialects check format lock web npm-clients docs clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -36,6 +36,9 @@ bench-quick: $(VENV)/.dev  ## the same in half a minute
 
 bench-profile: $(VENV)/.dev  ## where the CPU of a request and of a chunk goes
 	$(BIN)/python bench/profiled.py $(ARGS)
+
+bench-failover: $(VENV)/.dev  ## what a request costs whose first target fails
+	$(BIN)/python bench/failover.py $(ARGS)
 
 bench-dialects: $(VENV)/.dev  ## what the dialects cost
 	$(BIN)/python bench/dialects.py $(ARGS)

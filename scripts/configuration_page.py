@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from trunkline.core.catalog import Model, Quirks, Timeouts
+from trunkline.core.difficulty import Scale
 from trunkline.core.resilience import BreakerLimits, HealthLimits, RetryLimits
 from trunkline.settings.prices import PriceRow
 from trunkline.settings.reading import presets
@@ -162,13 +163,14 @@ BREAKER = """
 ```toml
 [breaker]
 consecutive = 3     # failures in a row after which a target is left alone
-open_s = 10         # for so long, twice as long each time it fails again, up to longest_s
+open_s = 10         # for so long; then one request tries
 ```
 
 It also opens when at least `least` answers within `window_s` failed by `share` or more. By chance up to `jitter` of the
-wait is left out. After it closes, a target's traffic grows from `slow_start_share` to all within `slow_start_s`. Where
-fewer than `panic_share` of a route's targets are left, breakers are not believed and all are asked; 0 believes them
-always. Breakers are per process.
+wait is left out. Where the request that tries takes longer than `quick_s` to fail, the next waits twice as long, up to
+`longest_s`; with `quick_s = 0` each failure doubles the wait. After it closes, a target's traffic grows from
+`slow_start_share` to all within `slow_start_s`. Where fewer than `panic_share` of a route's targets are left, breakers
+are not believed and all are asked; 0 believes them always. Breakers are per process.
 """
 
 HEALTH = """
@@ -203,6 +205,20 @@ the dearest of the day counts. Tokens of audio and pictures count as text; what 
 five minutes; fees for searches, priority and batches are left out. What an upstream says that a request has cost comes
 before all of this. `request` is for each request; `cached`, `cache_write` and `reasoning` cost what plain tokens do
 unless they are given.
+"""
+
+AUTO = """
+```toml
+[auto]
+long_bytes = 8_000  # of text; more gives the points of `long`
+tools = 0           # points: they count for nothing here
+tier_2 = 3          # from so many points on, a request asks for tier 2
+```
+
+What gives points: text over `long_bytes`, and over `very_long_bytes`; in the last message `code`, words that ask for an
+`argument`, letters of another `script` than Latin (more than `script_share` of them); a request for more than a little
+`thinking`; `tools`; a `schema`; `media` (pictures, files, sound). From `tier_1` points on, a request asks for a target
+of tier 1, from `tier_2` on for one of tier 2. [Routing](routing.md) has an example.
 """
 
 INTERNAL = frozenset(
@@ -276,6 +292,8 @@ def page() -> str:
         + BREAKER
         + table("[health], for each target: seconds", HealthLimits)
         + HEALTH
+        + table("[auto], what the policy `auto` takes for difficult", Scale)
+        + AUTO
     )
 
 

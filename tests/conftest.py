@@ -39,6 +39,16 @@ async def router(upstream: ScriptedUpstream, tmp_path: Path) -> AsyncGenerator[R
         yield running
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the figures that tests have measured, beside what they assert of them."""
+    reports: list[pytest.TestReport] = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
+    figures = [figure for report in reports if report.when == "call" for figure in report.user_properties]
+    if figures:
+        terminalreporter.section("figures")
+        for name, value in figures:
+            terminalreporter.write_line(f"{name}: {value}")
+
+
 def require(part: str, *, present: bool) -> None:
     """Skip for want of an optional part; fail where TRUNKLINE_REQUIRE says that it must be there."""
     if present:

@@ -91,17 +91,18 @@ class Started:
 @asynccontextmanager
 async def started(upstream: ScriptedUpstream, directory: Path, *arguments: str, **more: str) -> AsyncGenerator[Started]:
     """`trunkline serve` on a free port, with a scripted provider; killed at the end if it still runs."""
-    given = {
-        "OPENROUTER_API_KEY": KEY,
-        "OPENROUTER_BASE_URL": upstream.base_url,
-        "PORT": "0",
-        "LOG_FORMAT": "json",
-        **more,
-    }
+    provider = {"OPENROUTER_API_KEY": KEY, "OPENROUTER_BASE_URL": upstream.base_url}
+    async with launched("serve", *arguments, directory=directory, **{**provider, **more}) as router:
+        yield router
+
+
+@asynccontextmanager
+async def launched(*arguments: str, directory: Path, **more: str) -> AsyncGenerator[Started]:
+    """A command that serves, on a free port; killed at the end if it still runs."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "trunkline", "serve", *arguments,
+        sys.executable, "-m", "trunkline", *arguments,
         cwd=directory,
-        env=environment(directory, given),
+        env=environment(directory, {"PORT": "0", "LOG_FORMAT": "json", **more}),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip

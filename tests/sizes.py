@@ -57,11 +57,17 @@ FLAPPING_S = size(120, 1_200)
 SOAKED_REQUESTS = size(2_000, 100_000)
 """T41: requests over which memory must not grow."""
 
-ABORTED_STREAMS = size(300, 4_000)
-"""T43: streams that all end at once; each holds four descriptors of a process that is client and upstream, too."""
+IDLE_STREAMS = size(400, 8_500)
+"""T42, T43: streams that are open and then all end at once; two descriptors each, of 20,000 less the spare tenth."""
 
-SLOW_READERS = size(20, 500)
+IDLE_S = size(2, 40)
+"""T42: seconds for which they are idle."""
+
+SLOW_READERS = size(100, 500)
 """T49: clients that hardly read."""
+
+SLOW_S = size(2, 30)
+"""T49: seconds for which they read a little."""
 
 FALLBACKS = size(2, 50)
 """T07: requests for each fault and dialect of client."""

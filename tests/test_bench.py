@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import json
 import shutil
@@ -178,3 +179,13 @@ def test_the_table_says_what_is_met(bench: Any) -> None:
     ]
     lines = bench.table(rows, "2026-11-26").splitlines()[2:5]
     assert [line.split("|")[-2].strip() for line in lines] == ["met", "**not met**", ""]
+
+
+async def test_a_request_that_fails_over_is_measured_beside_one_that_does_not() -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, str(BENCH / "failover.py"), "--rounds", "1", "--requests", "60",
+        stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    out, _ = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode == 0
+    assert [line.count("|") for line in out.decode().splitlines()] == [7] * 5

@@ -51,6 +51,19 @@ async def test_the_router_that_runs_tells_what_it_has_seen(upstream: ScriptedUps
     assert upstream.received == asked
 
 
+async def test_the_keys_may_be_set_for_the_router_alone(upstream: ScriptedUpstream, tmp_path: Path) -> None:
+    """Without them this shell's own configuration has mistakes: the router that runs has none."""
+    (tmp_path / "trunkline.toml").write_text(ROUTES)
+    async with started(upstream, tmp_path) as router:
+        done = await run("explain", "--model", "fast", "--port", str(router.port), directory=tmp_path)
+    assert (done.code, done.err) == (0, "")
+    assert f"fast, by priority (as the router on port {router.port} sees it)" in done.out
+    alone = await run("explain", "--model", "fast", "--port", str(router.port), directory=tmp_path)
+    assert alone.code == 2
+    assert "models.fast.targets[0]" in alone.err
+    assert f"No router runs on port {router.port}" in alone.err
+
+
 async def test_the_request_may_be_a_file_of_any_dialect(tmp_path: Path) -> None:
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
     request = {"model": "other", "messages": [{"role": "user", "content": [image]}]}

@@ -206,6 +206,23 @@ def test_what_is_unknown_adds_nothing() -> None:
     assert found["trunkline_requests_total", nobody] == 1
 
 
+def test_the_cost_is_the_records_own_whoever_has_reckoned_it() -> None:
+    """What the upstream said itself stands in the usage, too: it counts once."""
+    labels = (("model", "a/model"), ("provider", "openrouter"))
+    told = Usage(input_tokens=9, output_tokens=3, cost_nano=420_000)
+    plain = Usage(input_tokens=9, output_tokens=3)
+    found = samples(
+        snapshot(
+            record(usage=told, cost_nano=420_000),
+            record(usage=plain, cost_nano=15_000),
+            record(usage=plain),
+            record(usage=None),
+        )
+    )
+    assert found["trunkline_cost_nanodollars_total", labels] == 435_000
+    assert found["trunkline_unpriced_requests_total", labels] == 1
+
+
 def test_models_past_the_bound_are_counted_together() -> None:
     names = [f"model-{number}" for number in range(MAX_SERIES + 50)]
     meter = metered(record(model=name) for name in [*names, *names])
@@ -254,6 +271,7 @@ RECORDS = st.lists(
         first_token_ms=st.none() | st.integers(0, 2000).map(lambda halves: halves * 500.0),
         usage=st.none()
         | st.builds(Usage, input_tokens=st.none() | st.integers(0, 10**9), cost_nano=st.integers(0, 10**12)),
+        cost_nano=st.none() | st.integers(0, 10**12),
     )
 )
 

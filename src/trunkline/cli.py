@@ -8,7 +8,7 @@ import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Protocol
 
 import typer
 
@@ -16,8 +16,9 @@ from trunkline import __version__
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
+    from contextlib import AbstractAsyncContextManager
 
-    from trunkline.settings.values import Settings
+    from trunkline.settings.values import Server, Settings
     from trunkline.supervisor.sockets import Listening
 
 EXIT_FAILED = 1
@@ -27,6 +28,9 @@ NO_PROVIDER = """No model provider is configured. Do one of these:
   - set OPENROUTER_API_KEY (https://openrouter.ai/keys) in the environment or in .env;
     any other provider's key works as well: docs/configuration.md lists them
   - run `trunkline demo`: a small model on this machine answers, without any key"""
+
+NO_ROUTER = """No router runs on port {port} that could be asked, and with these settings there is no plan.
+If the keys are set in another shell, start the router there, or name its port with --port."""
 
 app = typer.Typer(
     name="trunkline",
@@ -112,10 +116,27 @@ def serve(
     _serve(_flags(host, port, workers), config, local, reload=reload, is_demo=False)
 
 
-@app.command(epilog="Example:\n\n  trunkline demo --port 8080")
-def demo(host: Host = None, port: Port = None) -> None:
+@app.command(
+    epilog="Examples:\n\n  trunkline demo --port 8080\n\n  trunkline demo --faults     how does your client take it?"
+)
+def demo(
+    host: Host = None,
+    port: Port = None,
+    faults: Annotated[
+        bool, typer.Option("--faults", help="A provider that fails in every way, by the model's name, in its place.")
+    ] = False,
+) -> None:
     """Start the router with a small model on this machine, whatever keys are set."""
-    _serve(_flags(host, port, None), None, Local.ALWAYS, reload=False, is_demo=True)
+    if not faults:
+        _serve(_flags(host, port, None), None, Local.ALWAYS, reload=False, is_demo=True)
+        return
+    from trunkline.core.catalog import LOOPBACK_NAMES
+    from trunkline.demo import FaultyDemo
+
+    if host is not None and host not in LOOPBACK_NAMES:
+        _fail("`trunkline demo --faults` serves this machine alone: leave out --host.", EXIT_MISCONFIGURED)
+    flags = _flags("localhost", port, 1)
+    _supervise(_load(flags, None), flags, None, FaultyDemo(), reload=False)
 
 
 @app.command(epilog="Example:\n\n  CHAT_DATABASE_URL=sqlite:///chat.sqlite3 trunkline migrate")
@@ -159,13 +180,25 @@ def explain(
     """Tell where a request would go, and why. Asks the router that runs here, if one does; no provider is called."""
     import msgspec
 
-    settings = _load(_flags(None, port, None), config)
+    from trunkline.settings.reading import SettingsError
+    from trunkline.settings.sources import Sources
+
+    try:
+        settings = Sources(os.environ, Path.cwd(), _flags(None, port, None), config).settings()
+        server, mistakes = settings.server, list[str]()
+    except SettingsError as error:
+        # The keys may be set for the router alone, which can be asked all the same.
+        settings, server, mistakes = None, error.server, error.mistakes
     body = _request_body(model, file, route)
-    plan = _asked_for_plan(settings, route, body)
+    plan = _live_plan(server, route, body)
+    if plan is None:
+        if settings is None:
+            _fail("\n".join([*mistakes, NO_ROUTER.format(port=server.port)]), EXIT_MISCONFIGURED)
+        plan = _plan_of(settings, route, body)
     if as_json:
         typer.echo(msgspec.json.format(msgspec.json.encode(plan), indent=2).decode())
     else:
-        _print_plan(plan, settings.server.port)
+        _print_plan(plan, server.port)
 
 
 @app.command(epilog="Example:\n\n  trunkline doctor --json")
@@ -233,24 +266,28 @@ def _request_body(model: str | None, file: Path | None, route: str) -> bytes:
 _HELLO = b'{"messages":[{"role":"user","content":"Hello"}]}'
 
 
-def _asked_for_plan(settings: Settings, route: str, body: bytes) -> dict[str, Any]:
-    """The running router's plan, or, where none runs, that of the settings alone: `live` says which."""
-    import msgspec
-
-    from trunkline.core.problem import Problem
+def _live_plan(server: Server, route: str, body: bytes) -> dict[str, Any] | None:
+    """The running router's plan; None where none runs."""
     from trunkline.supervisor.control import LinkClosed, Refused, ask_router, control_path
 
-    path = control_path(Path(settings.server.data_dir) / "run", settings.server.port)
+    path = control_path(Path(server.data_dir) / "run", server.port)
     try:
         args = {"route": route, "body": body.decode()}
         return {"live": True, **asyncio.run(ask_router(path, "explain", args, timeout_s=5))}
     except LinkClosed:
-        pass  # none runs
+        return None
     except UnicodeDecodeError:
         _fail("The request is not valid UTF-8.", EXIT_MISCONFIGURED)
     except (Refused, TimeoutError) as why:
         _fail(str(why) or "The router that runs here does not answer.", EXIT_FAILED)
+
+
+def _plan_of(settings: Settings, route: str, body: bytes) -> dict[str, Any]:
+    """The plan by the settings alone."""
+    import msgspec
+
     from trunkline.app import explain_unasked
+    from trunkline.core.problem import Problem
 
     try:
         return {"live": False, **msgspec.to_builtins(explain_unasked(settings, route, body))}
@@ -293,19 +330,41 @@ def _facts(one: dict[str, Any]) -> str:
 
 
 def _serve(flags: Mapping[str, str], config: Path | None, local: Local, *, reload: bool, is_demo: bool) -> None:
+    settings = _load(flags, config)
+    for warning in settings.warnings:
+        _say(f"[yellow]{warning}[/yellow]")
+    beside = _LocalModel(settings, is_wanted=_wants_local(local, settings), is_default=is_demo)
+    if not settings.providers and not beside.is_wanted:
+        _fail(NO_PROVIDER, EXIT_MISCONFIGURED)
+    beside.fetch()
+    _supervise(settings, flags, config, beside, reload=reload)
+
+
+class _Beside(Protocol):
+    """What runs as long as the router does: a provider on this machine."""
+
+    def run(self) -> AbstractAsyncContextManager[object]:
+        """Keep it running inside this block."""
+        ...
+
+    def added_to(self, settings: Settings) -> Settings:
+        """The settings with it among the providers."""
+        ...
+
+    def greet(self, settings: Settings, listening: Listening) -> None:
+        """Tell the user where everything is."""
+        ...
+
+
+def _supervise(
+    settings: Settings, flags: Mapping[str, str], config: Path | None, beside: _Beside, *, reload: bool
+) -> NoReturn:
     from trunkline.supervisor.failure import CannotStart
     from trunkline.supervisor.parent import Setup, supervise
     from trunkline.telemetry import configure_logging
 
-    settings = _load(flags, config)
     server = settings.server
     configure_logging(server.log_level, server.log_format)
-    for warning in settings.warnings:
-        _say(f"[yellow]{warning}[/yellow]")
-    beside = _Beside(settings, is_wanted=_wants_local(local, settings), is_default=is_demo)
-    if not settings.providers and not beside.is_wanted:
-        _fail(NO_PROVIDER, EXIT_MISCONFIGURED)
-    beside.fetch()
 
     def current() -> bytes:
         from trunkline.settings.reading import SettingsError
@@ -318,7 +377,7 @@ def _serve(flags: Mapping[str, str], config: Path | None, local: Local, *, reloa
             raise CannotStart("\n".join(error.mistakes)) from error
 
     def ready(listening: Listening) -> None:
-        _greet(beside.added_to(settings), listening)
+        beside.greet(beside.added_to(settings), listening)
 
     setup = Setup(
         factory="trunkline.app:build",
@@ -369,7 +428,7 @@ def _greet(settings: Settings, listening: Listening) -> None:
     )
 
 
-class _Beside:
+class _LocalModel:
     """The local model, where it is wanted: fetched before the start, running as long as the router does."""
 
     def __init__(self, settings: Settings, *, is_wanted: bool, is_default: bool) -> None:
@@ -429,3 +488,7 @@ class _Beside:
         if self._served is None:
             return settings
         return with_local(settings, local_provider(*self._served), as_default=self._is_default)
+
+    def greet(self, settings: Settings, listening: Listening) -> None:
+        """Tell the user where everything is."""
+        _greet(settings, listening)

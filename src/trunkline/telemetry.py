@@ -194,6 +194,7 @@ class Series(msgspec.Struct):
     input_tokens: int = 0
     output_tokens: int = 0
     cost_nano: int = 0
+    unpriced: int = 0
     first_token_sum_s: float = 0.0
     first_token: list[int] = msgspec.field(default_factory=lambda: [0] * (len(BUCKETS_S) + 1))
     duration_sum_s: float = 0.0
@@ -231,7 +232,8 @@ class Meter:
         if record.usage is not None:
             series.input_tokens += record.usage.input_tokens or 0
             series.output_tokens += record.usage.output_tokens or 0
-            series.cost_nano += record.usage.cost_nano or 0
+            series.unpriced += record.cost_nano is None
+        series.cost_nano += record.cost_nano or 0
         series.duration_sum_s += record.total_ms / 1000
         series.duration[bisect_left(BUCKETS_S, record.total_ms / 1000)] += 1
         if record.first_token_ms is not None:
@@ -276,7 +278,12 @@ class _Collector:
         tokens = CounterMetricFamily(
             "trunkline_tokens", "Tokens, as upstreams count them.", labels=(*labels, "direction")
         )
-        cost = CounterMetricFamily("trunkline_cost_nanodollars", "Cost, as upstreams report it.", labels=labels)
+        cost = CounterMetricFamily(
+            "trunkline_cost_nanodollars", "Cost of what was served, where it is known.", labels=labels
+        )
+        unpriced = CounterMetricFamily(
+            "trunkline_unpriced_requests", "Requests that were served at a cost that is not known.", labels=labels
+        )
         first = HistogramMetricFamily("trunkline_first_token_seconds", "Arrival to first content.", labels=labels)
         duration = HistogramMetricFamily("trunkline_request_seconds", "Arrival to the last byte.", labels=labels)
         for key, series in self._summed().items():
@@ -286,9 +293,10 @@ class _Collector:
             tokens.add_metric((*pair, "input"), series.input_tokens)
             tokens.add_metric((*pair, "output"), series.output_tokens)
             cost.add_metric(pair, series.cost_nano)
+            unpriced.add_metric(pair, series.unpriced)
             first.add_metric(pair, _buckets(series.first_token), series.first_token_sum_s)
             duration.add_metric(pair, _buckets(series.duration), series.duration_sum_s)
-        yield from (requests, tokens, cost, first, duration)
+        yield from (requests, tokens, cost, unpriced, first, duration)
         responses = CounterMetricFamily("trunkline_responses", "Other responses.", labels=("route", "status"))
         for key, count in _total(snapshot.responses for snapshot in self._snapshots).items():
             responses.add_metric(key.split("\0"), count)
@@ -308,6 +316,7 @@ class _Collector:
                 total.input_tokens += series.input_tokens
                 total.output_tokens += series.output_tokens
                 total.cost_nano += series.cost_nano
+                total.unpriced += series.unpriced
                 total.first_token_sum_s += series.first_token_sum_s
                 total.duration_sum_s += series.duration_sum_s
                 total.first_token = [a + b for a, b in zip(total.first_token, series.first_token, strict=True)]

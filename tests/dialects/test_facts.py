@@ -83,6 +83,24 @@ NEEDS: list[tuple[str, dict[str, Any], Need]] = [
     ("gemini", {"contents": [{"parts": [{"inline_data": {"mime_type": "audio/wav"}}]}]}, Need.AUDIO),
 ]
 
+THINKING: list[tuple[str, dict[str, Any], bool]] = [
+    ("openai_chat", {}, False),
+    ("openai_chat", {"reasoning_effort": "low"}, False),
+    ("openai_chat", {"reasoning_effort": "medium"}, True),
+    ("openai_chat", {"reasoning": {"effort": "high"}}, True),
+    ("openai_chat", {"reasoning": {"max_tokens": 2000}}, True),
+    ("openai_chat", {"reasoning": {"enabled": False}}, False),
+    ("openai_chat", {"reasoning": 5}, False),
+    ("openai_responses", {"reasoning": {"effort": "xhigh", "summary": "auto"}}, True),
+    ("openai_responses", {"reasoning": {"effort": "none"}}, False),
+    ("anthropic_messages", {"thinking": {"type": "enabled", "budget_tokens": 2000}}, True),
+    ("anthropic_messages", {"thinking": {"type": "adaptive"}}, True),
+    ("anthropic_messages", {"thinking": {"type": "disabled"}}, False),
+    ("gemini", {"generationConfig": {"thinkingConfig": {"thinkingBudget": -1}}}, True),
+    ("gemini", {"generationConfig": {"thinkingConfig": {"thinkingLevel": "HIGH"}}}, True),
+    ("gemini", {"generationConfig": {"thinkingConfig": {"thinkingBudget": 0}}}, False),
+]
+
 
 def facts(dialect: str, **fields: Any) -> Facts:
     ingress = INGRESSES[dialect]
@@ -102,6 +120,13 @@ def test_a_conversation_has_the_same_facts_in_every_dialect(dialect: str) -> Non
 @pytest.mark.parametrize(("dialect", "fields", "need"), NEEDS, ids=repr)
 def test_what_a_request_needs_is_seen(dialect: str, fields: dict[str, Any], need: Need) -> None:
     assert facts(dialect, **fields).needs == {need}
+
+
+@pytest.mark.parametrize(("dialect", "fields", "thinks"), THINKING, ids=repr)
+def test_whether_it_asks_for_more_than_a_little_thinking_is_seen(
+    dialect: str, fields: dict[str, Any], *, thinks: bool
+) -> None:
+    assert facts(dialect, **fields).thinks is thinks
 
 
 @pytest.mark.parametrize("dialect", INGRESSES)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -95,8 +94,3 @@ async def asking(router: Router, data: bytes) -> AsyncGenerator[RawClient]:
 def in_flight(router: Router) -> int:
     """Requests that are being answered."""
     return router.app.snapshot()["gauges"]["in_flight"]
-
-
-def descriptors() -> int:
-    """File descriptors that this process has open."""
-    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - a count is all that is wanted

@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 
 from reliability.scene import records, routing, until
 from trunkline.core.resilience import RetryLimits
+from trunkline.routing.health import MAX_FIRST_TOKENS
 from trunkline.upstream import script
 from trunkline.upstream.scripted import ScriptedUpstream
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 BUSY = script.openrouter_error(503, "busy")
 STREAM = script.chat_stream(["one ", "two"]).but(delay_first_s=0.005, delay_between_s=0.005)
+SLOW = STREAM.but(delay_first_s=0.03)
 WHOLE = script.chat_whole("one two").but(delay_headers_s=0.005, delay_first_s=0.005)
 BROKEN = script.chat_stream(["one "], finish=None, done=False).but(end=script.End.RST, delay_between_s=0.005)
 
@@ -114,7 +116,19 @@ SCENES: dict[str, tuple[dict[str, Any], str, list[Script], list[Script]]] = {
     "a fallback": ({"stream": True}, "", [BUSY], [STREAM]),
     "a retry after a pause": ({"stream": False}, "", [BUSY, BUSY, WHOLE], [BUSY]),
     "a resumption": ({"stream": True}, "resume = true", [BROKEN], [STREAM]),
+    "a hedge": ({"stream": True}, "hedge = true", [SLOW], [STREAM]),
+    "a hedge that loses": ({"stream": True}, "hedge = true", [STREAM], [SLOW]),
 }
+
+
+def teach(router: Router) -> None:
+    """Let the router have seen so many quick answers that it asks a second target as soon as it may."""
+    failover, now = router.app._inference._gateway.failover, asyncio.get_running_loop().time()
+    for known in failover._health._targets.values():
+        known.first_tokens.extend([0.001] * MAX_FIRST_TOKENS)
+    _, hedges = failover._budgets(now)
+    for _ in range(20):
+        hedges.earn(now)
 
 
 @pytest.mark.parametrize("has_waited", [False, True], ids=["before it waits", "after"])
@@ -126,7 +140,8 @@ async def test_every_await_of_a_request_may_fail(
     more, route, first, second = SCENES[scene]
     body = {"model": "r", "messages": [{"role": "user", "content": "Hi"}], **more}
     retries = RetryLimits(attempts=3, backoff_s=0.002, reserve_per_s=1e6, concurrent=100)
-    never = "[breaker]\nconsecutive = 100000\nleast = 100000\n"
+    # A connection whose wait was broken is asked for in vain until its time is up: that need not be long.
+    never = "[breaker]\nconsecutive = 100000\nleast = 100000\n[timeouts]\nconnect_s = 0.2\n"
     async with (
         AsyncExitStack() as logs,
         ScriptedUpstream() as p0,
@@ -139,6 +154,7 @@ async def test_every_await_of_a_request_may_fail(
         for at in range(1, MOST_AWAITS):
             p0.play(*first)
             p1.play(*second)
+            teach(router)
             client = Client(body)
             fault = Fault(at, error(), has_waited=has_waited)
             running = router.app(scope_of("/v1/chat/completions"), client.receive, client.send)
@@ -154,6 +170,8 @@ async def test_every_await_of_a_request_may_fail(
                 break
         assert 5 < at < MOST_AWAITS - 1
         assert client.sent
+        if "hedge" in scene:
+            assert max(len(record.attempts) for record in records(router)) >= 2
 
 
 async def driven(fault: Fault, running: Coroutine[Any, Any, None]) -> None:

@@ -56,7 +56,7 @@ def test_it_stays_open_five_seconds_and_then_lets_one_request_try() -> None:
     assert breaker.state(4.9) is State.OPEN
     assert breaker.opens_in(4.0) == 1.0
     assert breaker.state(5.0) is State.HALF_OPEN
-    breaker.probe()
+    breaker.probe(5.0)
     assert breaker.state(5.0) is State.OPEN
 
 
@@ -65,20 +65,31 @@ def test_chance_spreads_the_moment_by_at_most_half() -> None:
     assert failed(chance=0.5).opens_in(0.0) == 3.75
 
 
-def test_each_failed_try_doubles_the_wait_up_to_a_minute() -> None:
+def waits_after(*tries_s: float) -> list[float]:
+    """How long it stays open after tries that took so long to fail."""
     breaker = failed()
     now, waits = 0.0, list[float]()
-    for _ in range(6):
+    for takes_s in tries_s:
         now += breaker.opens_in(now)
-        breaker.probe()
+        breaker.probe(now)
+        now += takes_s
         breaker.fail(now, 0.0)
         waits.append(breaker.opens_in(now))
-    assert waits == [10.0, 20.0, 40.0, 60.0, 60.0, 60.0]
+    return waits
+
+
+def test_each_try_that_fails_slowly_doubles_the_wait_up_to_a_minute() -> None:
+    assert waits_after(*[2.0] * 6) == [10.0, 20.0, 40.0, 60.0, 60.0, 60.0]
+
+
+def test_a_try_that_fails_at_once_costs_nobody_much_and_the_next_comes_as_soon() -> None:
+    assert waits_after(*[0.5] * 6) == [5.0] * 6
+    assert waits_after(2.0, 2.0, 0.5, 2.0) == [10.0, 20.0, 5.0, 10.0]
 
 
 def test_a_try_that_works_closes_it_and_its_traffic_grows_within_half_a_minute() -> None:
     breaker = failed()
-    breaker.probe()
+    breaker.probe(5.0)
     breaker.succeed(5.0)
     assert breaker.state(5.0) is State.CLOSED
     assert [round(breaker.share(5.0 + after), 2) for after in (0, 3, 6, 15, 30)] == [0.1, 0.1, 0.2, 0.5, 1.0]
@@ -86,7 +97,7 @@ def test_a_try_that_works_closes_it_and_its_traffic_grows_within_half_a_minute()
 
 def test_a_try_whose_client_left_leaves_the_question_open() -> None:
     breaker = failed()
-    breaker.probe()
+    breaker.probe(5.0)
     breaker.give_up()
     assert breaker.state(5.0) is State.HALF_OPEN
 
@@ -116,7 +127,7 @@ def test_whatever_happens_it_is_asked_again_within_a_minute(steps: list[tuple[st
                 breaker.succeed(now)
                 is_probing = False
             case "probe" if breaker.state(now) is State.HALF_OPEN:
-                breaker.probe()
+                breaker.probe(now)
                 is_probing = True
             case _:
                 breaker.give_up()

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from routing.facts import candidate
 from trunkline.core.catalog import Policy
+from trunkline.routing.difficulty import Difficulty
 from trunkline.routing.policies import Asked, Candidate, ordered
 
 NOBODY = Asked()
@@ -134,7 +135,7 @@ TIERS = [
     ],
 )
 def test_auto_takes_the_cheapest_that_is_good_enough_then_the_best_of_the_others(tier: int, order: list[str]) -> None:
-    assert names(TIERS, Policy.AUTO, asked=Asked(tier=tier)) == order
+    assert names(TIERS, Policy.AUTO, asked=Asked(difficulty=Difficulty(tier))) == order
 
 
 def test_auto_goes_by_price_among_those_of_one_tier() -> None:
@@ -172,5 +173,5 @@ def test_no_facts_lose_a_target_or_add_one(
     legs: list[Candidate], policies: list[Policy], conversation: bytes, tier: int
 ) -> None:
     placed = [one._replace(place=place) for place, one in enumerate(legs)]
-    made = ordered(placed, tuple(policies), Asked(conversation, tier))
+    made = ordered(placed, tuple(policies), Asked(conversation, Difficulty(tier)))
     assert sorted(one.place for one in made) == list(range(len(legs)))

@@ -200,7 +200,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What one bounded scan of a request tells. `text_bytes` counts its text.
 
     `last_text` is how the last message of the user begins, `opening` how the conversation does, up to and with the
-    user's first words: at most `LAST_TEXT_CHARACTERS` each.
+    user's first words: at most `LAST_TEXT_CHARACTERS` each. `thinks`: it asks the model to think before it answers.
     """
 
     messages: int = 0
@@ -208,6 +208,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     text_bytes: int = 0
     last_text: str = ""
     opening: str = ""
+    thinks: bool = False
 
 
 LAST_TEXT_CHARACTERS = 8 * 1024

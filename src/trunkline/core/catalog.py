@@ -12,6 +12,7 @@ import msgspec
 
 from trunkline.core.call import Need
 from trunkline.core.caller import Secret
+from trunkline.core.difficulty import Scale
 from trunkline.core.price import Price
 from trunkline.core.price_list import PriceList
 from trunkline.core.problem import Kind, invalid
@@ -307,7 +308,7 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     """All providers that are on and the routes over them, in the order of the configuration.
 
     `default_model` is what a request without a name gets. `prices` are the operator's own, by `provider/model`; they
-    come before those of the vendors' `price_lists`.
+    come before those of the vendors' `price_lists`. `scale` is what `auto` measures requests by.
     """
 
     providers: tuple[Provider, ...]
@@ -316,6 +317,7 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     default_model: str | None = None
     prices: dict[str, Price] = {}
     price_lists: dict[str, PriceList] = {}
+    scale: Scale = Scale()
     _known: dict[str, Route] = {}
     """What names were found to mean: the same every time, as long as the catalogue is this one."""
 

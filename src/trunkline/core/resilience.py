@@ -39,10 +39,11 @@ class BreakerLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """When it opens and for how long; seconds.
 
     It opens after `consecutive` failures, or when at least `least` answers within `window_s` failed by `share` or
-    more. It stays open for `open_s`, twice as long each time it fails again, up to `longest_s`; by chance up to
-    `jitter` of that less. After it closes, the target's share of the traffic grows from `slow_start_share` to all
-    within `slow_start_s`. Where fewer than `panic_share` of a route's targets are closed, breakers are not believed and
-    all are tried: the fault is then more likely ours, or everybody's. 0 believes them always.
+    more. It stays open for `open_s`, by chance up to `jitter` of that less; then one request tries. Where that takes
+    longer than `quick_s` to fail, the next waits twice as long, up to `longest_s`. After it closes, the target's share
+    of the traffic grows from `slow_start_share` to all within `slow_start_s`. Where fewer than `panic_share` of a
+    route's targets are closed, breakers are not believed and all are tried: the fault is then more likely ours, or
+    everybody's. 0 believes them always.
     """
 
     consecutive: Annotated[int, msgspec.Meta(ge=1)] = 5
@@ -51,6 +52,7 @@ class BreakerLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     window_s: Span = 30.0
     open_s: Span = 5.0
     longest_s: Span = 60.0
+    quick_s: Seconds = 1.0
     jitter: Share = 0.5
     slow_start_s: Seconds = 30.0
     slow_start_share: Share = 0.1

@@ -23,6 +23,45 @@ def holds(keys: Mapping[str, msgspec.Raw], name: str) -> bool:
     return bytes(keys.get(name, b"null")) not in _NOTHING
 
 
+class _Thinking(msgspec.Struct):
+    """How the dialects ask a model to think, all in one."""
+
+    effort: str | None = None
+    enabled: bool | None = None
+    type: str | None = None
+    max_tokens: int | None = None
+    level: str | None = msgspec.field(default=None, name="thinkingLevel")
+    budget: int | None = msgspec.field(default=None, name="thinkingBudget")
+
+
+_THINKING: Final = msgspec.json.Decoder(str | _Thinking | None)
+_LITTLE: Final = frozenset({"none", "minimal", "low"})
+"""Words by which a model is asked to think little, or not at all."""
+
+
+def thinks(keys: Mapping[str, msgspec.Raw], *names: str) -> bool:
+    """Whether one of these keys asks the model to think, and more than a little."""
+    for name in names:
+        try:
+            asked: str | _Thinking | None = _THINKING.decode(keys.get(name, b"null"))
+        except UNREADABLE:
+            continue
+        match asked:
+            case None:
+                continue
+            case str(word):
+                pass
+            case _Thinking(enabled=True) | _Thinking(type="enabled" | "adaptive"):
+                return True
+            case _Thinking(max_tokens=int(tokens)) | _Thinking(budget=int(tokens)) if tokens:
+                return True
+            case _:
+                word = asked.effort or asked.level or "none"
+        if word.lower() not in _LITTLE:
+            return True
+    return False
+
+
 class Scan:
     """Owns the sums. `instructions` are what stands before the messages."""
 
@@ -43,7 +82,7 @@ class Scan:
         if is_user:
             self._last = text
 
-    def facts(self, needs: Iterable[Need]) -> Facts:
+    def facts(self, needs: Iterable[Need], *, thinks: bool = False) -> Facts:
         """What it all adds up to."""
         return Facts(
             messages=self._messages,
@@ -51,4 +90,5 @@ class Scan:
             text_bytes=self._bytes,
             last_text=self._last[:LAST_TEXT_CHARACTERS],
             opening=self._opening[:LAST_TEXT_CHARACTERS],
+            thinks=thinks,
         )

@@ -7,6 +7,7 @@ request's own deadline. Every attempt's end is told to its target's health.
 from __future__ import annotations
 
 import asyncio
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 
 from trunkline.core.problem import Kind, Problem, Retry, Source
@@ -130,8 +131,13 @@ class Failover:
                 done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
                 won = next((task for task in tasks if task in done and task.exception() is None), None)
                 if won is not None:
-                    tasks.remove(won)
-                    return self._won(exchange, won.result())
+                    losers = [task for task in tasks if task is not won]
+                    tasks.clear()
+                    with ExitStack() as stack:
+                        committed = stack.enter_context(self._won(exchange, won.result()))
+                        await self._lose(losers)  # where this is cut short, nobody is left to read what has won
+                        stack.pop_all()
+                    return committed
             return tasks[-1].result()  # raises: all have failed
         finally:
             await self._lose(tasks)
@@ -142,15 +148,11 @@ class Failover:
         return committed
 
     async def _lose(self, tasks: Sequence[asyncio.Task[Attempt | Whole]]) -> None:
-        """End these attempts and close what they have opened."""
+        """End these attempts and close what they have opened, also where this is cut short itself."""
         for task in tasks:
+            task.add_done_callback(_close_loser)
             task.cancel()
-        for ended in await asyncio.gather(*tasks, return_exceptions=True):
-            if not isinstance(ended, BaseException):
-                with ended:
-                    ended.one.ended = asyncio.get_running_loop().time()
-                    ended.one.is_charged = False
-                    ended.one.watch.give_up()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _attempt(self, exchange: Exchange, target: Target, *, accepts_empty: bool) -> Attempt | Whole:
         clock = asyncio.get_running_loop().time
@@ -185,6 +187,15 @@ class Failover:
             and problem.kind in _SAME_AGAIN
             and problem.source in {Source.UPSTREAM, Source.NETWORK}
         ][:1]
+
+
+def _close_loser(task: asyncio.Task[Attempt | Whole]) -> None:
+    if task.cancelled() or task.exception() is not None:
+        return
+    with task.result() as lost:
+        lost.one.ended = asyncio.get_running_loop().time()
+        lost.one.is_charged = False
+        lost.one.watch.give_up()
 
 
 def _most_telling(problems: Sequence[Problem]) -> Problem:

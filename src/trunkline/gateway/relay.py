@@ -97,9 +97,10 @@ class Relay:
         """Pass on what there is and what comes, until the end. Raises Problem where it breaks or a timer runs out."""
         stream = self._inbound.stream
         try:
-            for batch in self._attempt.first:
+            first = self._attempt.first
+            while first:
                 await self._room()
-                self._pass(batch)
+                self._pass(first.pop(0))
             stream.listen(self._arrived)
             self._arrived()
             while not self._is_over:

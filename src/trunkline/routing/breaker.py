@@ -25,27 +25,39 @@ class State(StrEnum):
 MAX_REMEMBERED: Final = 4096
 """Outcomes that one breaker remembers, whatever the traffic."""
 
+MAX_DOUBLINGS: Final = 16
+"""More of them say nothing: the wait has its bound long before."""
+
 
 class Breaker:
     """Owns the outcomes of the last window, and since when it is open."""
 
-    __slots__ = ("_closed_at", "_consecutive", "_failures", "_is_probing", "_limits", "_opened", "_outcomes", "_until")
+    __slots__ = (
+        "_closed_at",
+        "_consecutive",
+        "_doublings",
+        "_failures",
+        "_limits",
+        "_outcomes",
+        "_probed_at",
+        "_until",
+    )
 
     def __init__(self, limits: BreakerLimits) -> None:
         self._limits = limits
         self._outcomes: deque[tuple[float, bool]] = deque(maxlen=MAX_REMEMBERED)
         self._failures = 0
         self._consecutive = 0
-        self._opened = 0
+        self._doublings = 0
         self._until: float | None = None
         self._closed_at: float | None = None
-        self._is_probing = False
+        self._probed_at: float | None = None
 
     def state(self, now: float) -> State:
         """What the target may be asked now."""
         if self._until is None:
             return State.CLOSED
-        if now < self._until or self._is_probing:
+        if now < self._until or self._probed_at is not None:
             return State.OPEN
         return State.HALF_OPEN
 
@@ -64,23 +76,23 @@ class Breaker:
             return 1.0
         return max(limits.slow_start_share, grown)
 
-    def probe(self) -> None:
+    def probe(self, now: float) -> None:
         """One request is sent to see whether it works again. Its outcome, or `give_up`, must follow."""
-        self._is_probing = True
+        self._probed_at = now
 
     def give_up(self) -> None:
         """That request ended without an answer to the question, such as by its client leaving."""
-        self._is_probing = False
+        self._probed_at = None
 
     def succeed(self, now: float) -> None:
         """It has answered."""
         self._consecutive = 0
         if self._until is not None:
-            if not self._is_probing:
+            if self._probed_at is None:
                 return  # asked before it opened, or in panic: it says nothing of now
-            self._is_probing = False
+            self._probed_at = None
             self._until = None
-            self._opened = 0
+            self._doublings = 0
             self._closed_at = now
             self._outcomes.clear()
             self._failures = 0
@@ -89,8 +101,11 @@ class Breaker:
     def fail(self, now: float, chance: float) -> None:
         """It has failed by a fault of its own. `chance`, from 0 to 1, spreads the moment at which it is tried again."""
         if self._until is not None:
-            if self._is_probing:
-                self._is_probing = False
+            if self._probed_at is not None:
+                is_quick = now - self._probed_at <= self._limits.quick_s
+                self._probed_at = None
+                # Whoever finds out soon has lost nothing: there is no reason to ask less often.
+                self._doublings = 0 if is_quick else self._doublings + 1
                 self._open(now, chance)
             return
         self._consecutive += 1
@@ -103,8 +118,7 @@ class Breaker:
 
     def _open(self, now: float, chance: float) -> None:
         limits = self._limits
-        lasts = min(limits.longest_s, limits.open_s * 2**self._opened)
-        self._opened += 1
+        lasts = min(limits.longest_s, limits.open_s * 2 ** min(self._doublings, MAX_DOUBLINGS))
         self._until = now + lasts * (1 - limits.jitter * chance)
         self._closed_at = None
 

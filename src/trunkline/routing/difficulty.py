@@ -1,23 +1,20 @@
 """How much a request asks of a model, for the policy `auto`: a rule on what one scan tells, to be read and measured.
 
-Points are added up: one for more than 2,000 bytes of text, and one more from 20,000; one for code in the last message;
-one for tools; one for an answer by a schema; one for words that ask for an argument, such as "prove" or "step by
-step", in some of the world's languages; one for pictures, files or sound. Tier 0 is up to one point, tier 1 up to
-three, tier 2 is above that.
+Each sign that is seen gives its points, and their sum asks for a tier of target; the figures are those of `Scale`.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from trunkline.core.call import Need
 
 if TYPE_CHECKING:
-    from trunkline.core.call import Facts
+    from collections.abc import Callable, Mapping
 
-LONG_BYTES: Final = 2_000
-VERY_LONG_BYTES: Final = 20_000
+    from trunkline.core.call import Facts
+    from trunkline.core.difficulty import Scale
 
 _CODE: Final = re.compile(
     r"```|^\s{4}\S|[{};]\s*$|\bdef \w+\(|\bfunction \w+\(|#include|SELECT .{1,200} FROM", re.MULTILINE
@@ -30,25 +27,42 @@ _ARGUE: Final = re.compile(
     r"|证明|逐步|为什么|分析|比较|なぜ|証明|段階的に|比較",
     re.IGNORECASE,
 )
-_SENSES: Final = frozenset({Need.IMAGES, Need.FILES, Need.AUDIO})
+_MEDIA: Final = frozenset({Need.IMAGES, Need.FILES, Need.AUDIO})
+_LAST_LATIN: Final = "\u024f"
+"""The last letter of Latin Extended-B: https://www.unicode.org/charts/PDF/U0180.pdf."""
+
+_SIGNS: Final[Mapping[str, Callable[[Facts, Scale], bool]]] = {
+    "long": lambda facts, scale: facts.text_bytes > scale.long_bytes,
+    "very_long": lambda facts, scale: facts.text_bytes > scale.very_long_bytes,
+    "code": lambda facts, _: _CODE.search(facts.last_text) is not None,
+    "argument": lambda facts, _: _ARGUE.search(facts.last_text) is not None,
+    "script": lambda facts, scale: _share_of_other_script(facts.last_text) > scale.script_share,
+    "thinking": lambda facts, _: facts.thinks,
+    "tools": lambda facts, _: Need.TOOLS in facts.needs,
+    "schema": lambda facts, _: Need.SCHEMA in facts.needs,
+    "media": lambda facts, _: not _MEDIA.isdisjoint(facts.needs),
+}
+
+_SAMPLE: Final = 1_000
+"""Characters that are enough to tell a script by."""
 
 
-def points_of(facts: Facts) -> int:
-    """The points of a request, from 0 to 7."""
-    return sum(
-        (
-            facts.text_bytes > LONG_BYTES,
-            facts.text_bytes > VERY_LONG_BYTES,
-            _CODE.search(facts.last_text) is not None,
-            _ARGUE.search(facts.last_text) is not None,
-            Need.TOOLS in facts.needs,
-            Need.SCHEMA in facts.needs,
-            not _SENSES.isdisjoint(facts.needs),
-        )
-    )
+class Difficulty(NamedTuple):
+    """The tier of target that a request asks for, 0, 1 or 2, and the signs that say so."""
+
+    tier: int = 0
+    signs: tuple[str, ...] = ()
 
 
-def tier_of(facts: Facts) -> int:
-    """The tier of target that a request asks for: 0, 1 or 2."""
-    points = points_of(facts)
-    return 0 if points <= 1 else 1 if points <= 3 else 2
+def difficulty(facts: Facts, scale: Scale) -> Difficulty:
+    """How difficult a request with these facts is, by this scale."""
+    points: dict[str, int] = {name: getattr(scale, name) for name in _SIGNS}
+    signs = tuple(name for name, is_seen in _SIGNS.items() if points[name] and is_seen(facts, scale))
+    total = sum(points[name] for name in signs)
+    return Difficulty(2 if total >= scale.tier_2 else 1 if total >= scale.tier_1 else 0, signs)
+
+
+def _share_of_other_script(text: str) -> float:
+    """Which part of a text's first letters are not Latin ones; 0 where it has none."""
+    letters = [char for char in text[:_SAMPLE] if char.isalpha()]
+    return sum(char > _LAST_LATIN for char in letters) / len(letters) if letters else 0.0

@@ -135,5 +135,7 @@ def _by(policy: Policy, candidate: Candidate, asked: Asked) -> str:
             says = "is where the conversation's hash puts it"
         case Policy.AUTO:
             price = "no known price" if candidate.cost_nano is None else f"about ${dollars(candidate.cost_nano)}"
-            says = f"is of tier {leg.tier or 0} for a request of tier {asked.tier}, at {price}"
+            tier, signs = asked.difficulty
+            seen = f" ({', '.join(sign.replace('_', ' ') for sign in signs)})" if signs else ""
+            says = f"is of tier {leg.tier or 0} for a request of tier {tier}{seen}, at {price}"
     return says

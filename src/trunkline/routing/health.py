@@ -143,7 +143,7 @@ class Health:
         known = self._known(target)
         is_probe = known.breaker.state(now) is State.HALF_OPEN
         if is_probe:
-            known.breaker.probe()
+            known.breaker.probe(now)
         known.in_flight += 1
         return Watch(known, self._limits, self._chance, is_probe=is_probe)
 

@@ -10,7 +10,7 @@ from trunkline.core.call import BYTES_PER_TOKEN, Envelope, Facts, Need, Operatio
 from trunkline.core.catalog import Leg, Policy, Resume, Route, Target
 from trunkline.core.problem import Kind, Problem, Retry, Source, invalid
 from trunkline.routing.breaker import State
-from trunkline.routing.difficulty import tier_of
+from trunkline.routing.difficulty import Difficulty, difficulty
 from trunkline.routing.policies import Asked, Candidate, fraction, ordered
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ def _steps(
     asks_cost = wanted.explains or (is_choosing and {Policy.CHEAPEST, Policy.AUTO}.intersection(policies))
     asked = Asked(
         wanted.conversation() if is_choosing and _asks_conversation(route, policies) else b"",
-        tier_of(wanted.facts()) if is_choosing and Policy.AUTO in policies else 0,
+        difficulty(wanted.facts(), wanted.catalog.scale) if is_choosing and Policy.AUTO in policies else Difficulty(),
     )
     candidates = [
         Candidate(

@@ -11,6 +11,7 @@ import math
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from trunkline.core.catalog import Policy
+from trunkline.routing.difficulty import Difficulty
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -33,10 +34,10 @@ class Candidate(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """What policies know of a request. `conversation` is the same for all turns of one; `tier` is what it asks for."""
+    """What policies know of a request. `conversation` is the same for all turns of one; `difficulty` is for `auto`."""
 
     conversation: bytes = b""
-    tier: int = 0
+    difficulty: Difficulty = Difficulty()
 
 
 USUAL_TOKENS: Final = 200
@@ -93,7 +94,7 @@ def fraction(name: bytes, conversation: bytes) -> float:
 def _auto(candidate: Candidate, asked: Asked) -> float:
     """Good enough first, the cheapest of them first of all; then the others, the best first."""
     tier = candidate.leg.tier or 0
-    return 0.0 if tier >= asked.tier else 1.0 + asked.tier - tier
+    return 0.0 if tier >= asked.difficulty.tier else 1.0 + asked.difficulty.tier - tier
 
 
 RANKS: Final[Mapping[Policy, Callable[[Candidate, Asked], float]]] = {

@@ -11,6 +11,7 @@ import msgspec
 from dotenv import dotenv_values
 
 from trunkline.core.catalog import Catalog, Timeouts
+from trunkline.core.difficulty import Scale
 from trunkline.core.resilience import BreakerLimits, HealthLimits, RetryLimits
 from trunkline.settings.fields import read_fields
 from trunkline.settings.prices import read_prices
@@ -27,11 +28,15 @@ if TYPE_CHECKING:
 
 
 class SettingsError(Exception):
-    """The configuration cannot be used. `mistakes` has one sentence for each thing to mend."""
+    """The configuration cannot be used. `mistakes` has one sentence for each thing to mend.
 
-    def __init__(self, mistakes: list[str]) -> None:
+    `server` is what could be read of that table, for whoever only looks for the router that runs.
+    """
+
+    def __init__(self, mistakes: list[str], server: Server) -> None:
         super().__init__("\n".join(mistakes))
         self.mistakes = mistakes
+        self.server = server
 
 
 def presets() -> dict[str, ProviderRow]:
@@ -54,11 +59,13 @@ def load(
     return _Reading(environment, directory, flags or {}, config).settings()
 
 
-_RESILIENCE: Final[dict[str, type[msgspec.Struct]]] = {
+_FIGURES: Final[dict[str, type[msgspec.Struct]]] = {
     "retries": RetryLimits,
     "breaker": BreakerLimits,
     "health": HealthLimits,
+    "auto": Scale,
 }
+"""Tables that are read as they are."""
 
 
 class _Reading:
@@ -76,7 +83,7 @@ class _Reading:
         self._file = self._read_file(config)
 
     def settings(self) -> Settings:
-        known = {"default_model", "server", "timeouts", "providers", "models", "aliases", "prices", *_RESILIENCE}
+        known = {"default_model", "server", "timeouts", "providers", "models", "aliases", "prices", *_FIGURES}
         self._unknown(self._file, known, "")
         server = self._parsed(self._table("server", Server))
         timeouts = self._table("timeouts", Timeouts)
@@ -101,16 +108,18 @@ class _Reading:
         frontend = server.get("frontend_urls", Server().frontend_urls)
         base = Timeouts(**timeouts)
         providers = self._providers(frontend[0] if frontend else "", base)
-        resilience = {name: struct(**self._table(name, struct)) for name, struct in _RESILIENCE.items()}
+        figures: dict[str, Any] = {name: struct(**self._table(name, struct)) for name, struct in _FIGURES.items()}
+        if figures["auto"].tier_1 > figures["auto"].tier_2:
+            self.mistakes.append("trunkline.toml: auto.tier_1 must not be above auto.tier_2.")
         routes = self._routes(Catalog(providers=providers, aliases=tuple(aliases.items())))
         prices = self._prices()
         made = self._server(server)
         if self.mistakes:
-            raise SettingsError(self.mistakes)
+            raise SettingsError(self.mistakes, made)
         return Settings(
             server=made,
             timeouts=base,
-            **resilience,
+            **figures,
             providers=providers,
             routes=routes,
             aliases=tuple(aliases.items()),

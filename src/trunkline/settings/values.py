@@ -10,6 +10,7 @@ import msgspec
 from trunkline.core.call import Need
 from trunkline.core.caller import Secret
 from trunkline.core.catalog import LOOPBACK_NAMES, Auth, Catalog, Model, Origin, Provider, Quirks, Timeouts
+from trunkline.core.difficulty import Scale
 from trunkline.core.price import Price
 from trunkline.core.price_list import PriceList
 from trunkline.core.resilience import BreakerLimits, HealthLimits, RetryLimits
@@ -146,6 +147,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     retries: RetryLimits = RetryLimits()
     breaker: BreakerLimits = BreakerLimits()
     health: HealthLimits = HealthLimits()
+    auto: Scale = Scale()
     providers: tuple[Provider, ...] = ()
     routes: dict[str, RouteRow] = {}
     aliases: tuple[tuple[str, str], ...] = ()
@@ -198,6 +200,7 @@ def compile_catalog(settings: Settings) -> Catalog:
         default_model=settings.default_model,
         prices=settings.prices,
         price_lists=settings.price_lists,
+        scale=settings.auto,
     ).priced()
     return msgspec.structs.replace(plain, routes=compile_routes(settings.routes, plain))
 

@@ -14,11 +14,14 @@ if TYPE_CHECKING:
 
     from trunkline.upstream.limits import ClientLimits
 
-INBOX_BYTES: Final = 64 * 1024
+INBOX_BYTES: Final = 16 * 1024
 """The most that one read of a socket brings: with `HIGH_WATER_BYTES`, the bound of what one stream buffers."""
 
-HIGH_WATER_BYTES: Final = 64 * 1024
+HIGH_WATER_BYTES: Final = 16 * 1024
 """Unread bytes over which the socket is no longer read, until its reader has taken them."""
+
+TAKEN_BYTES: Final = 16 * 1024
+"""The most that a reader takes at once: whoever reads a stream may have it several times, as events and as text."""
 
 WRITE_BYTES: Final = 64 * 1024
 """A request up to this size is one write; a larger body goes in pieces, as fast as the socket takes them."""
@@ -208,16 +211,32 @@ class Connection(asyncio.BufferedProtocol):
         self._listener = listener
 
     def take(self) -> bytes:
-        """All that has arrived and was not read; empty if nothing has. Lets the upstream go on."""
+        """What has arrived and was not read, at most `TAKEN_BYTES`; empty if nothing has. Lets the upstream go on."""
         arrived = self._arrived
         if not arrived:
             return b""
-        data = arrived[0] if len(arrived) == 1 else b"".join(arrived)
-        arrived.clear()
-        self._buffered = 0
-        if self._reading_paused and not self._closed:
+        if self._buffered <= TAKEN_BYTES:
+            data = arrived[0] if len(arrived) == 1 else b"".join(arrived)
+            arrived.clear()
+            self._buffered = 0
+        else:
+            data = self._take_some()
+        if self._reading_paused and self._buffered <= HIGH_WATER_BYTES and not self._closed:
             self._reading_paused = False
             cast("asyncio.Transport", self._transport).resume_reading()
+        return data
+
+    def _take_some(self) -> bytes:
+        """As many of the first pieces as may be taken at once: none is larger than that."""
+        pieces, size = 0, 0
+        for piece in self._arrived:
+            if size + len(piece) > TAKEN_BYTES:
+                break
+            pieces += 1
+            size += len(piece)
+        data = b"".join(self._arrived[:pieces])
+        del self._arrived[:pieces]
+        self._buffered -= size
         return data
 
     def raise_failure(self) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from trunkline.core.call import Facts, Need
-from trunkline.dialects.scan import UNREADABLE, Scan, holds
+from trunkline.dialects.scan import UNREADABLE, Scan, holds, thinks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,7 +54,7 @@ def facts_of(keys: Mapping[str, msgspec.Raw]) -> Facts:
     scan = Scan(_text(system, needs))
     for turn in turns:
         scan.add(_text(turn.content, needs), is_user=turn.role == "user")
-    return scan.facts(needs)
+    return scan.facts(needs, thinks=thinks(keys, "thinking"))
 
 
 def _text(content: str | list[_Block] | None, needs: set[Need]) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from trunkline.core.call import Facts, Need
-from trunkline.dialects.scan import UNREADABLE, Scan, holds
+from trunkline.dialects.scan import UNREADABLE, Scan, holds, thinks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -58,7 +58,7 @@ def facts_of(keys: Mapping[str, msgspec.Raw]) -> Facts:
         parts = _parts(content)
         needs.update(_media_needs(parts))
         scan.add(_text(parts), is_user=content.role in {None, "user"})
-    return scan.facts(needs)
+    return scan.facts(needs, thinks=thinks(config, "thinkingConfig", "thinking_config"))
 
 
 def _parts(content: _Content) -> list[_Part]:

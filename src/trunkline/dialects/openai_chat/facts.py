@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from trunkline.core.call import Facts, Need
-from trunkline.dialects.scan import UNREADABLE, Scan, holds
+from trunkline.dialects.scan import UNREADABLE, Scan, holds, thinks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,4 +57,4 @@ def facts_of(keys: Mapping[str, msgspec.Raw]) -> Facts:
             needs.update(_NEEDS[part.type] for part in content if part.type in _NEEDS)
             content = "".join([part.text for part in content if part.text])
         scan.add(content or "", is_user=message.role == "user")
-    return scan.facts(needs)
+    return scan.facts(needs, thinks=thinks(keys, "reasoning_effort", "reasoning"))

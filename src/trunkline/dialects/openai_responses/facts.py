@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from trunkline.core.call import Facts, Need
-from trunkline.dialects.scan import UNREADABLE, Scan, holds
+from trunkline.dialects.scan import UNREADABLE, Scan, holds, thinks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,7 +58,7 @@ def facts_of(keys: Mapping[str, msgspec.Raw]) -> Facts:
         needs.add(Need.SCHEMA)
     for item in told if isinstance(told, list) else [_Item(role="user", content=told)]:
         scan.add(_text(item.content, needs) + _text(item.output, needs), is_user=item.role == "user")
-    return scan.facts(needs)
+    return scan.facts(needs, thinks=thinks(keys, "reasoning"))
 
 
 def _instructions(keys: Mapping[str, msgspec.Raw]) -> str:
