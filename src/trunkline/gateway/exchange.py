@@ -60,9 +60,11 @@ class Tally:
                     self._kinds[index] = kind
                     if kind is BlockKind.TOOL_CALL:
                         content = True
-                    self.features.update(features(event))
-                case End():
-                    self.features.update(features(event))
+                    if kind is not BlockKind.TEXT:
+                        self.features.update(features(event))
+                case End(citations=citations):
+                    if citations:
+                        self.features.update(features(event))
                 case Usage():
                     self.usage = event
                 case Finish():
