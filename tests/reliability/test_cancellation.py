@@ -25,6 +25,7 @@ from trunkline.upstream.script import End, Script
 from trunkline.upstream.scripted import ScriptedUpstream
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 CLOSED_WITHIN_S = 0.5 * LENIENT
@@ -64,7 +65,10 @@ STATES = {
 
 @pytest.mark.parametrize("state", STATES.values(), ids=STATES)
 async def test_whoever_leaves_is_one_record_with_one_line_that_says_what_it_cost(
-    tmp_path: Path, upstream: ScriptedUpstream, state: State
+    tmp_path: Path,
+    upstream: ScriptedUpstream,
+    state: State,
+    record_property: Callable[[str, object], None],
 ) -> None:
     """T05: exact where the provider said it, else what was written, counted, and flagged as that."""
     upstream.play(state.playing)
@@ -82,6 +86,7 @@ async def test_whoever_leaves_is_one_record_with_one_line_that_says_what_it_cost
             closed.append((upstream.plays[-1].left_at or math.inf) - left_at)
         made = await recorded(router, DISCONNECTS)
         assert in_flight(router) == 0
+    record_property(f"T05: ms until an upstream is closed, the latest of {DISCONNECTS}", round(1000 * max(closed), 1))
     assert max(closed) < CLOSED_WITHIN_S
     assert len(made) == DISCONNECTS
     for record in made:

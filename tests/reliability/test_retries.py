@@ -17,6 +17,7 @@ from trunkline.upstream import script
 from trunkline.upstream.scripted import ScriptedUpstream
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from trunkline.upstream.journal import ReceivedRequest
@@ -26,7 +27,9 @@ RATE = 100
 BUSY = script.openrouter_error(503, "busy")
 
 
-async def test_when_everything_fails_upstreams_get_a_fifth_more_than_clients_ask(tmp_path: Path) -> None:
+async def test_when_everything_fails_upstreams_get_a_fifth_more_than_clients_ask(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     """T10: and ten a second, the reserve that lets a quiet router retry at all."""
     clock = asyncio.get_running_loop().time
     always = "[breaker]\nconsecutive = 100000\nleast = 100000\n"  # a breaker would hide it
@@ -42,6 +45,9 @@ async def test_when_everything_fails_upstreams_get_a_fifth_more_than_clients_ask
                 await asyncio.sleep(max(0.0, begun + number / RATE - clock()))
         lasted = clock() - begun
         asked = RATE * FAILING_S
+        record_property(
+            f"T10: upstream requests for a client's, over {FAILING_S} s", round((p0.received + p1.received) / asked, 3)
+        )
         assert asked <= p0.received + p1.received <= 1.2 * asked + 10 * lasted + 3
 
 

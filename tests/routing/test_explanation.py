@@ -127,3 +127,11 @@ def test_what_is_for_other_callers_is_marked_for_the_record() -> None:
         ("a/m", False, False),
         ("b/m", True, True),
     ]
+
+
+def test_auto_names_the_signs_by_which_a_request_is_difficult() -> None:
+    needs = frozenset({Need.TOOLS, Need.SCHEMA})
+    made = planned(Leg(target=target("a"), tier=1), Leg(target=target("b")), policy=Policy.AUTO, needs=needs)
+    first, second = [one.why for one in explained(made).targets]
+    assert first == "is of tier 1 for a request of tier 1 (tools, schema), at no known price"
+    assert second == "is of tier 0 for a request of tier 1 (tools, schema), at no known price"
