@@ -50,7 +50,7 @@ answer *between two* dialects.
 | word | meaning |
 |---|---|
 | kept | it arrives. *less `x`*: but for `x`, which is named in the header `x-trunkline-dropped` |
-| dropped `x` | it does not arrive; `x` is named in the header `x-trunkline-dropped` |
+| dropped `x` | it does not arrive; `x` is named in the header `x-trunkline-dropped` and in the receipt |
 | refused `x` | the request is a 400 that names the field `x`: leaving it out would change what was asked for |
 | verbatim only | it arrives at a provider of the same dialect; elsewhere it is dropped by its name |
 | - | the dialect has no word for it |
@@ -76,8 +76,9 @@ Streamed and whole.
 ANSWER_NOTE = """
 ## What a client is told of it
 
-Headers leave with the first content, so they cannot name what an answer turns out to say. What a client's dialect has
-no word for is listed here instead; the Record has the usage and the cost of every answer, whatever the client was told.
+What is dropped is named in `x-trunkline-dropped` beside what the request lost, where the answer is whole. A stream's
+headers leave with the first content and name what is known by then; all of it stands under `dropped` in the receipt
+(`GET /v1/requests/{id}`, or `x-trunkline-receipt: 1`), which has the model, usage and cost of every answer, too.
 
 """
 

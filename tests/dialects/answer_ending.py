@@ -148,6 +148,7 @@ def usage(
         stream={name: events for name, events in stream.items() if name in words},
         told={name: event for name, event in told.items() if name in words},
         unsaid={SEED: ONLY_WORDS, **(unsaid or {})},
+        is_receipted=True,
     )
 
 
@@ -239,6 +240,7 @@ NAMES = AnswerFeature(
         GEMINI: {"modelVersion": "served-model"},
     },
     unsaid={SEED: "it stands in the header `x-trunkline-model`"},
+    is_receipted=True,
 )
 
 ENDING: Final = (

@@ -15,7 +15,7 @@ from dialects.admission import translated
 from dialects.every_dialect import DIALECTS, OPENING, target_of, told
 from trunkline.core.call import Call, Extras, Message, Role, Text, ToolResult
 from trunkline.core.problem import Kind, Problem
-from trunkline.core.reply import Reply, unfold
+from trunkline.core.reply import Reply, features, unfold
 from trunkline.dialects import sse
 from trunkline.dialects.simple import Simple
 from trunkline.dialects.sse import Framer
@@ -129,6 +129,8 @@ class AnswerFeature(NamedTuple):
     told: Mapping[str, dict[str, Any]] = {}
     unsaid: Mapping[str, str] = {}
     """Why clients of a dialect are not told of it: their dialect has no word for it."""
+    is_receipted: bool = False
+    """Whether the receipt has it in a field of its own; else it is named there where a client is not told of it."""
     notes: Mapping[str, str] = {}
     """In which form clients of a dialect are told of it."""
 
@@ -202,11 +204,19 @@ def answer_out(feature: AnswerFeature, name: str) -> Cell:
     """A client of this dialect is told of it, streamed and whole; or there is a reason why not."""
     unsaid = feature.unsaid.get(name)
     is_said = _is_streamed(feature, name) and (name not in DIALECTS or _is_in_whole(feature, name))
-    if is_said is (unsaid is None):
-        if is_said:
-            return Cell(Outcome.KEPT, note=feature.notes.get(name, ""))
-        return Cell(Outcome.DROPPED, note=unsaid or "")
-    return Cell(Outcome.LOST)
+    names = _named_as_unsaid(feature, name)
+    is_honest = not names if is_said else bool(names) or feature.is_receipted
+    if is_said is not (unsaid is None) or not is_honest:
+        return Cell(Outcome.LOST)
+    if is_said:
+        return Cell(Outcome.KEPT, note=feature.notes.get(name, ""))
+    return Cell(Outcome.DROPPED, names, unsaid or "")
+
+
+def _named_as_unsaid(feature: AnswerFeature, name: str) -> tuple[str, ...]:
+    """What the router names as dropped where a client of this dialect gets this answer."""
+    held = {one for event in unfold(feature.reply) for one in features(event)}
+    return tuple(sorted(held & INGRESSES[name].unsaid))
 
 
 def _is_streamed(feature: AnswerFeature, name: str) -> bool:

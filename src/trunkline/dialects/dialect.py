@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from trunkline.core.catalog import Provider, Target
     from trunkline.core.embedding import EmbedCall, EmbedReply
     from trunkline.core.problem import Problem
-    from trunkline.core.reply import Event, Reply, Usage
+    from trunkline.core.reply import Event, Feature, Reply, Usage
     from trunkline.dialects.sse import Frame
 
 
@@ -178,6 +178,8 @@ class Ingress(Protocol):
     """What may stand between two events, and means nothing to this dialect's clients."""
     takes_receipts: bool
     """Whether its clients pass over fields that they do not know, so that a receipt may ride in one."""
+    unsaid: frozenset[Feature]
+    """What its clients cannot be told of an answer: there is no word for it."""
     carries: Mapping[str, bool]
     """The request's headers (in lower case) that mean something to an upstream of the same dialect, and whether the
     client is told where one of another dialect does not get it."""

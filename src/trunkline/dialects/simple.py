@@ -12,7 +12,7 @@ import msgspec
 
 from trunkline.core.call import LAST_TEXT_CHARACTERS, Call, Envelope, Facts, Message, Role, Text
 from trunkline.core.problem import Kind, Problem, Retry, Source, invalid
-from trunkline.core.reply import BlockKind, Delta, Event, Finish, FinishReason, Start
+from trunkline.core.reply import BlockKind, Delta, Event, Feature, Finish, FinishReason, Start
 from trunkline.dialects import sse
 from trunkline.dialects.dialect import top_level
 
@@ -178,6 +178,7 @@ class Simple:
     commits_on_reasoning = False
     keep_alive = sse.KEEP_ALIVE
     takes_receipts = False
+    unsaid = frozenset(Feature)
     carries: Mapping[str, bool] = {}
 
     def peek(self, body: bytes) -> Envelope:

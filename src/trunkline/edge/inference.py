@@ -211,6 +211,6 @@ def reply_headers(exchange: Exchange) -> list[tuple[bytes, bytes]]:
     )
     if told.is_estimated:
         headers.append((b"x-trunkline-estimated", b"1"))
-    if told.dropped:
-        headers.append((b"x-trunkline-dropped", ", ".join(told.dropped).encode("ascii", "replace")))
+    if dropped := exchange.dropped:
+        headers.append((b"x-trunkline-dropped", ", ".join(dropped).encode("ascii", "replace")))
     return headers

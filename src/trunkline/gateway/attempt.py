@@ -275,6 +275,7 @@ async def _request(exchange: Exchange, one: Try, egress: Egress) -> WireRequest:
     is_large = len(exchange.body) >= (SHALLOW_BYTES if is_verbatim else DEEP_BYTES)
     request = await off_loop(is_large, write, exchange, target, egress)
     one.dropped = request.dropped + _unheard(exchange, target, is_verbatim=is_verbatim)
+    one.unsaid = frozenset() if is_verbatim else exchange.ingress.unsaid
     return request
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
-from trunkline.core.reply import BlockKind, Delta, Finish, Head, Start, Usage
+from trunkline.core.reply import BlockKind, Delta, End, Feature, Finish, Head, Start, Usage, features
 from trunkline.dialects.dialect import Opening
 from trunkline.gateway.admission import refuse_what_cannot_be_translated
 from trunkline.routing.plan import Wanted
@@ -43,6 +43,8 @@ class Tally:
     finish: Finish | None = None
     written_bytes: int = 0
     """What the upstream wrote, as UTF-8: text, reasoning and arguments of tools."""
+    features: set[Feature] = field(default_factory=set[Feature])
+    """What it holds that some dialects have no word for."""
     _pieces: list[str] = field(default_factory=list[str])
     _kinds: dict[int, BlockKind] = field(default_factory=dict[int, BlockKind])
 
@@ -57,14 +59,16 @@ class Tally:
                     self._kinds[index] = kind
                     if kind is BlockKind.TOOL_CALL:
                         content = True
+                    self.features.update(features(event))
+                case End():
+                    self.features.update(features(event))
                 case Usage():
                     self.usage = event
                 case Finish():
                     self.finish = event
+                    self.features.update(features(event))
                 case Head():
                     self.head = event
-                case _:
-                    pass
         if content and not self.has_content:
             self.has_content = True
             self.first_content_at = now
@@ -74,6 +78,8 @@ class Tally:
         kind = self._kinds.get(delta.index, BlockKind.TEXT)
         text = delta.text
         self.written_bytes += len(text) if text.isascii() else len(text.encode(errors="replace"))
+        if delta.logprobs:
+            self.features.update(features(delta))
         if self.keeps_text and kind in SEEN:
             self._pieces.append(delta.text)
         return bool(delta.text) and (kind in SEEN or self.commits_on_reasoning)
@@ -95,6 +101,8 @@ class Try:
     """How its target's health learns of it."""
     dropped: tuple[str, ...] = ()
     """What the target could not be told."""
+    unsaid: frozenset[Feature] = frozenset()
+    """What the client cannot be told of its answer."""
     is_estimated: bool = False
     """The request's tokens were counted here: no provider did."""
     is_charged: bool = False
@@ -156,6 +164,14 @@ class Exchange:
     def tally(self) -> Tally | None:
         """What that attempt's reader saw."""
         return self.told.tally if self.told is not None else None
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """What those who served, or the last that failed, were not told, and the client so far not of the answer."""
+        served = [one for one in self.tries if one.is_charged] or self.tries[-1:]
+        asked = [name for one in served for name in one.dropped]
+        unsaid = {feature.value for one in served for feature in one.tally.features & one.unsaid}
+        return tuple(dict.fromkeys((*asked, *sorted(unsaid))))
 
     @property
     def text(self) -> str:

@@ -105,6 +105,7 @@ def record_of(exchange: Exchange, outcome: Outcome, problem: Problem | None, now
         cost_nano=_sum([one.cost_nano for one in attempts if one.charged]),
         estimated=any(one.estimated for one in attempts if one.charged),
         seams=tuple(exchange.seams),
+        dropped=exchange.dropped,
         created=exchange.created,
         asked=plan.route if plan is not None else None,
         policy=tuple(policy.value for policy in plan.policy) if plan is not None else (),

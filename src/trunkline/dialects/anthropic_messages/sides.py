@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from trunkline.core.call import Envelope, Need, Operation
+from trunkline.core.reply import Feature
 from trunkline.dialects import sse
 from trunkline.dialects.anthropic_messages import answer as anthropic_answer
 from trunkline.dialects.anthropic_messages import call as anthropic_call
@@ -47,6 +48,7 @@ class AnthropicMessagesIngress:
     commits_on_reasoning = True
     keep_alive = sse.KEEP_ALIVE
     takes_receipts = True
+    unsaid = frozenset({Feature.CITATIONS, Feature.LOGPROBS})
     carries: Mapping[str, bool] = {"anthropic-version": False, "anthropic-beta": True}
 
     def __init__(self, operation: Operation = Operation.GENERATE) -> None:

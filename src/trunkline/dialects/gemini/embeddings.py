@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from trunkline.core.call import Call
     from trunkline.core.catalog import Target
     from trunkline.core.problem import Problem
+    from trunkline.core.reply import Feature
     from trunkline.dialects.dialect import EventWriter, Opening
 
 MAX_REASONABLE_TOKENS: Final = 1_000_000_000
@@ -50,6 +51,7 @@ class GeminiEmbeddingsIngress:
     commits_on_reasoning = False
     keep_alive = gemini_writer.KEEP_ALIVE
     takes_receipts = True
+    unsaid: frozenset[Feature] = frozenset()
     carries: Mapping[str, bool] = {}
 
     def __init__(self, model: str, *, takes_many: bool) -> None:

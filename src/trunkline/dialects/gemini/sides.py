@@ -14,6 +14,7 @@ import msgspec
 
 from trunkline.core.call import Envelope, Need, Operation
 from trunkline.core.problem import Kind, invalid
+from trunkline.core.reply import Feature
 from trunkline.dialects import sse
 from trunkline.dialects.dialect import WireRequest, join, post, splice, top_level
 from trunkline.dialects.gemini import call as gemini_call
@@ -65,6 +66,7 @@ class GeminiIngress:
     commits_on_reasoning = True
     keep_alive = gemini_writer.KEEP_ALIVE
     takes_receipts = True
+    unsaid = frozenset({Feature.STOP_SEQUENCE})
     carries: Mapping[str, bool] = {}
 
     def __init__(

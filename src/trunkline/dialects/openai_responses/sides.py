@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from trunkline.core.call import Envelope, Need
+from trunkline.core.reply import Feature
 from trunkline.dialects import sse
 from trunkline.dialects.asked_models import conversation_name, read_models, read_preferences
 from trunkline.dialects.dialect import WireRequest, post, top_level
@@ -86,6 +87,7 @@ class OpenAIResponses:
     commits_on_reasoning = True
     keep_alive = sse.KEEP_ALIVE
     takes_receipts = True
+    unsaid = frozenset({Feature.STOP_SEQUENCE})
     carries: Mapping[str, bool] = {}
     offers = frozenset(Need) - {Need.AUDIO, Need.EMBEDDINGS, Need.TOKENS}
 
