@@ -77,11 +77,7 @@ TEXT = [
             responses={
                 "input": [
                     {"type": "message", "role": "user", "content": "Hi"},
-                    {
-                        "type": "message",
-                        "role": "assistant",
-                        "content": [{"type": "output_text", "text": "Hello."}],
-                    },
+                    {"type": "message", "role": "assistant", "content": "Hello."},
                     {"type": "message", "role": "user", "content": "And?"},
                 ]
             },

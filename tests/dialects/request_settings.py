@@ -97,7 +97,7 @@ def thought_native(
             "input": [
                 {"type": "message", "role": "user", "content": "Hi"},
                 *items,
-                {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Rome."}]},
+                {"type": "message", "role": "assistant", "content": "Rome."},
                 {"type": "message", "role": "user", "content": "And?"},
             ]
         },

@@ -127,7 +127,7 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of an answer before its first event.
 
     `id` is the request's, `model` the client's name for the model, `created` the wall time in whole seconds. `price` is
-    that of the one model which writes it, where it is known.
+    that of the one model which writes it, where it is known, `provider` who serves it, as people call it.
     """
 
     id: str
@@ -135,6 +135,7 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True):
     created: int
     wants_usage: bool = False
     price: Price | None = None
+    provider: str | None = None
 
 
 class Outlet(Protocol):

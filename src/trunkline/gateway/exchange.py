@@ -193,7 +193,12 @@ class Exchange:
         model = self.envelope.model or target.name
         price = None if self.may_resume else target.model.price  # several may write it, each at its own price
         return Opening(
-            id=self.id, model=model, created=self.created, wants_usage=self.envelope.wants_usage, price=price
+            id=self.id,
+            model=model,
+            created=self.created,
+            wants_usage=self.envelope.wants_usage,
+            price=price,
+            provider=target.provider.label,
         )
 
     def facts(self) -> Facts:

@@ -225,10 +225,17 @@ def _role(message: Message) -> str:
 
 
 def _compact(content: list[dict[str, object]], role: Role) -> object:
-    """One plain text as the bare string that every server of this dialect takes."""
+    """One plain text as the bare string that every server of this dialect takes, an assistant's words, too.
+
+    OpenAI takes them as parts just as well, but servers that hold to its schema (vLLM) take a part of an assistant's
+    for an answer that was stored and want its `id` and `status`; its guide to conversations writes them as a string.
+    Source: https://developers.openai.com/api/docs/guides/conversation-state (read 2026-11-26).
+    """
     only = content[0]
-    if role is not Role.ASSISTANT and len(content) == 1 and only.keys() == {"type", "text"}:
+    if len(content) == 1 and only.keys() == {"type", "text"}:
         return only["text"]
+    if role is Role.ASSISTANT:
+        return [{**part, "annotations": []} if part["type"] == "output_text" else part for part in content]
     return list(content)
 
 
