@@ -8,12 +8,19 @@ from __future__ import annotations
 import difflib
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-from dialects.answer_features import ANSWERS  # noqa: E402 - the tests are no package; the path must be there first
+from dialects import embedding_features as embeddings  # noqa: E402 - the tests are no package; the path must be there first
+from dialects.answer_features import ANSWERS  # noqa: E402
+from dialects.every_dialect import DIALECTS  # noqa: E402
 from dialects.features import (  # noqa: E402
+    COMPLETIONS,
     INGRESSES,
     PLAIN,
     SEED,
@@ -30,12 +37,16 @@ from dialects.request_features import REQUESTS  # noqa: E402
 PAGE = ROOT / "docs" / "dialects.md"
 
 LABELS = {
+    embeddings.OPENAI: "OpenAI embeddings",
+    embeddings.ONE: "Gemini `embedContent`",
+    embeddings.MANY: "Gemini `batchEmbedContents`",
     SEED: "`/api/chat`",
     "openai_chat": "OpenAI chat",
     PLAIN: "OpenAI chat, plain",
     "openai_responses": "OpenAI responses",
     "anthropic_messages": "Anthropic messages",
     "gemini": "Gemini",
+    COMPLETIONS: "OpenAI completions",
 }
 
 TOP = """# What each dialect can say
@@ -83,6 +94,26 @@ headers leave with the first content and name what is known by then; all of it s
 """
 
 
+EMBEDDINGS = """
+## Embeddings
+
+OpenAI's `POST /v1/embeddings` and Google's two, each to providers of either.
+
+"""
+EMBEDDINGS_OUT = """
+What a provider is told of it:
+
+"""
+VECTORS_IN = """
+What its answer can say:
+
+"""
+VECTORS_OUT = """
+What a client is told of it:
+
+"""
+
+
 def table(columns: list[str], rows: list[tuple[str, list[Cell]]]) -> str:
     """One table. Raises SystemExit for a cell that is lost: there is no honest page to write."""
     lines = ["| feature | " + " | ".join(LABELS[column] for column in columns) + " |"]
@@ -97,20 +128,35 @@ def table(columns: list[str], rows: list[tuple[str, list[Cell]]]) -> str:
 
 def page() -> str:
     """The whole page."""
-    ingresses, targets = list(INGRESSES), list(TARGETS)
-    upstreams = [name for name in ingresses if name != SEED]
+    ingresses, targets, upstreams = list(INGRESSES), list(TARGETS), list(DIALECTS)
+    asked = [(f.title, [request_out(f, name) for name in targets]) for f in REQUESTS]
     return "".join(
         (
             TOP + CLIENTS,
             table(ingresses, [(f.title, [request_in(f, name) for name in ingresses]) for f in REQUESTS]),
             TARGET_NOTE,
-            table(targets, [(f.title, [request_out(f, name) for name in targets]) for f in REQUESTS]),
+            table(targets, [row for row in asked if any(cell.outcome is not Outcome.NO_WORD for cell in row[1])]),
             UPSTREAMS,
             table(upstreams, [(f.title, [answer_in(f, name) for name in upstreams]) for f in ANSWERS]),
             ANSWER_NOTE,
             table(ingresses, [(f.title, [answer_out(f, name) for name in ingresses]) for f in ANSWERS]),
+            *embeddings_page(),
         )
     )
+
+
+def embeddings_page() -> Iterator[str]:
+    """The part about embeddings."""
+    clients, providers = list(embeddings.CLIENTS), list(embeddings.PROVIDERS)
+    asked, told = embeddings.REQUESTS, embeddings.ANSWERS
+    yield EMBEDDINGS
+    yield table(clients, [(f.title, [embeddings.request_in(f, name) for name in clients]) for f in asked])
+    yield EMBEDDINGS_OUT
+    yield table(providers, [(f.title, [embeddings.request_out(f, name) for name in providers]) for f in asked])
+    yield VECTORS_IN
+    yield table(providers, [(f.title, [embeddings.answer_in(f, name) for name in providers]) for f in told])
+    yield VECTORS_OUT
+    yield table(clients, [(f.title, [embeddings.answer_out(f, name) for name in clients]) for f in told])
 
 
 def main() -> int:

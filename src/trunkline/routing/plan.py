@@ -323,6 +323,8 @@ def _lacking(leg: Leg, wanted: Wanted, rules: Rules) -> str:
             offered = _ALL if dialect == wanted.dialect else offers[dialect]
             offered = offered if known is None else offered & known
             lacks = frozenset[Need]() if offered >= _ASKED else wanted.facts().needs - offered
+    if Need.EMBEDDINGS in lacks:
+        return "gives no embeddings"
     return f"does not take {' or '.join(sorted(lacks))}" if lacks else ""
 
 

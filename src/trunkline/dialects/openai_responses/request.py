@@ -234,9 +234,8 @@ def _compact(content: list[dict[str, object]], role: Role) -> object:
     only = content[0]
     if len(content) == 1 and only.keys() == {"type", "text"}:
         return only["text"]
-    if role is Role.ASSISTANT:
-        return [{**part, "annotations": []} if part["type"] == "output_text" else part for part in content]
-    return list(content)
+    beside: dict[str, object] = {"annotations": []} if role is Role.ASSISTANT else {}
+    return [{**part, **beside} if part["type"] == "output_text" else part for part in content]
 
 
 def _part(part: Part, role: Role, body: Body) -> dict[str, object]:
