@@ -209,8 +209,8 @@ class Ingress(Protocol):
         """A writer for one stream."""
         ...
 
-    def write_problem(self, problem: Problem, *, as_json: bool = False) -> bytes:
-        """The problem as the last event of a stream, or as a JSON body."""
+    def write_problem(self, problem: Problem, *, as_json: bool = False, request_id: str | None = None) -> bytes:
+        """The problem as the last event of a stream, or as a JSON body; with the request's id, where it has a place."""
         ...
 
 

@@ -230,8 +230,9 @@ class Simple:
         del opening
         return Writer()
 
-    def write_problem(self, problem: Problem, *, as_json: bool = False) -> bytes:
+    def write_problem(self, problem: Problem, *, as_json: bool = False, request_id: str | None = None) -> bytes:
         """`{"error","type"}`, as the stream's last event or as plain JSON."""
+        del request_id
         return write_problem(problem, as_json=as_json)
 
 

@@ -57,7 +57,7 @@ class Handler(Protocol):
 class ProblemWriter(Protocol):
     """How a route's clients are told of a Problem."""
 
-    def __call__(self, problem: Problem, /, *, as_json: bool) -> bytes:
+    def __call__(self, problem: Problem, /, *, as_json: bool, request_id: str) -> bytes:
         """The body of the error response."""
         ...
 
@@ -250,7 +250,8 @@ class Front:
             # There is nothing more to be had here, or the rest of the body is still to come.
             headers.append((b"connection", b"close"))
         media_type = b"application/json" if as_json else b"text/event-stream"
-        await answer.whole(problem.status, write(problem, as_json=as_json), media_type, *headers)
+        body = write(problem, as_json=as_json, request_id=request.id)
+        await answer.whole(problem.status, body, media_type, *headers)
 
 
 def asgi_handler(app: App) -> Handler:

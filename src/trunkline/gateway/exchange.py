@@ -186,7 +186,9 @@ class Exchange:
 
     def tell(self, problem: Problem) -> bytes:
         """The problem as the last event of this exchange's stream."""
-        return (self.outlet or self.ingress).write_problem(problem)
+        if self.outlet is not None:
+            return self.outlet.write_problem(problem)
+        return self.ingress.write_problem(problem, request_id=self.id)
 
     def opening(self, target: Target) -> Opening:
         """What the client is told of this target's answer before its first event."""

@@ -94,9 +94,8 @@ class AnthropicMessagesIngress:
         return Writer(opening)
 
     def forwarder(self, opening: Opening) -> Forwarder:
-        """What passes an upstream's frames on, for one stream; they say all that an opening could."""
-        del opening
-        return Forwarder()
+        """What passes an upstream's frames on, for one stream."""
+        return Forwarder(opening)
 
     def write_reply(self, reply: Reply, opening: Opening) -> bytes:
         """A whole answer as a JSON body."""
@@ -106,9 +105,9 @@ class AnthropicMessagesIngress:
         """A count of tokens as a JSON body."""
         return anthropic_writer.write_count(tokens)
 
-    def write_problem(self, problem: Problem, *, as_json: bool = False) -> bytes:
+    def write_problem(self, problem: Problem, *, as_json: bool = False, request_id: str | None = None) -> bytes:
         """The problem as the last event of a stream, or as a JSON body."""
-        return anthropic_writer.write_problem(problem, as_json=as_json)
+        return anthropic_writer.write_problem(problem, request_id, as_json=as_json)
 
 
 class AnthropicMessages:

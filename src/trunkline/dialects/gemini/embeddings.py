@@ -97,9 +97,9 @@ class GeminiEmbeddingsIngress:
         """Embeddings do not stream."""
         raise NotImplementedError
 
-    def write_problem(self, problem: Problem, *, as_json: bool = False) -> bytes:
+    def write_problem(self, problem: Problem, *, as_json: bool = False, request_id: str | None = None) -> bytes:
         """Google's error object; it is always plain JSON here."""
-        del as_json
+        del as_json, request_id
         return gemini_error.write_problem(problem)
 
     def read_embed(self, body: bytes) -> EmbedCall:

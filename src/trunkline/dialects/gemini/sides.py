@@ -157,8 +157,9 @@ class GeminiIngress:
         """The answer to `:countTokens`."""
         return msgspec.json.encode({"totalTokens": tokens})
 
-    def write_problem(self, problem: Problem, *, as_json: bool = False) -> bytes:
+    def write_problem(self, problem: Problem, *, as_json: bool = False, request_id: str | None = None) -> bytes:
         """Google's error object, as the stream's last event or as plain JSON."""
+        del request_id
         data = gemini_error.write_problem(problem)
         return data if as_json else sse.event(data)
 

@@ -118,8 +118,9 @@ class OpenAICompletionsIngress:
             whole["usage"] = usage_object(priced(reply.usage, opening))
         return msgspec.json.encode(whole)
 
-    def write_problem(self, problem: Problem, *, as_json: bool = False) -> bytes:
+    def write_problem(self, problem: Problem, *, as_json: bool = False, request_id: str | None = None) -> bytes:
         """The problem as the last event of a stream, without a `[DONE]` after it, or as a JSON body."""
+        del request_id
         return write_problem(problem, as_json=as_json)
 
 

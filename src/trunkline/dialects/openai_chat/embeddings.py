@@ -118,9 +118,9 @@ class OpenAIEmbeddings:
         """Embeddings do not stream."""
         raise NotImplementedError
 
-    def write_problem(self, problem: Problem, *, as_json: bool = False) -> bytes:
+    def write_problem(self, problem: Problem, *, as_json: bool = False, request_id: str | None = None) -> bytes:
         """`{"error":{"message","type","param","code"}}`; it is always plain JSON here."""
-        del as_json
+        del as_json, request_id
         return write_problem(problem, as_json=True)
 
     def read_embed(self, body: bytes) -> EmbedCall:

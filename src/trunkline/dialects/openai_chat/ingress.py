@@ -100,8 +100,9 @@ class OpenAIChatIngress:
         """What passes an upstream's frames on, for one stream."""
         return Forwarder(opening)
 
-    def write_problem(self, problem: Problem, *, as_json: bool = False) -> bytes:
+    def write_problem(self, problem: Problem, *, as_json: bool = False, request_id: str | None = None) -> bytes:
         """The problem as the last event of a stream, without a `[DONE]` after it, or as a JSON body."""
+        del request_id
         return write_problem(problem, as_json=as_json)
 
 

@@ -134,11 +134,12 @@ class OpenAIResponses:
         """A whole answer as a JSON body."""
         return write_reply(reply, opening)
 
-    def write_problem(self, problem: Problem, *, as_json: bool = False) -> bytes:
+    def write_problem(self, problem: Problem, *, as_json: bool = False, request_id: str | None = None) -> bytes:
         """`{"error":{...}}`, or the `error` event.
 
         A stream's own writer or forwarder has a `write_problem` that numbers it rightly.
         """
+        del request_id
         return write_problem(problem, as_json=as_json)
 
     def forwarder(self, opening: Opening) -> Forwarder:
