@@ -19,6 +19,7 @@ from trunkline.core.reply import (
     Start,
     fold,
 )
+from trunkline.dialects.one_answer import Others
 from trunkline.dialects.openai_chat.wire import (
     CHUNK,
     FINISH,
@@ -81,12 +82,13 @@ class Reader:
         self._citations: tuple[Citation, ...] = ()
         self._sources: tuple[Citation, ...] = ()
         self._finish: Finish | None = None
+        self._others = Others()
         self.is_done = False
 
     @property
     def is_finished(self) -> bool:
-        """Whether the answer is whole; only usage can still follow."""
-        return self._finish is not None
+        """Whether the answer is whole, and all others that were asked for; only usage can still follow."""
+        return self._finish is not None and not self._others.are_open
 
     def read(self, frame: Frame) -> Sequence[Event]:
         """The events of one frame. Raises Problem for an error object and for what is no chunk."""
@@ -114,13 +116,15 @@ class Reader:
         for choice in chunk.choices or ():
             if choice.index == 0:
                 self._choice(choice, events)
+            else:
+                self._others.see(choice.index, is_finished=bool(choice.finish_reason))
         if (usage := read_usage(chunk.usage)) is not None:
             events.append(usage)
         return events
 
     def close(self) -> Sequence[Event]:
         """The finish, once nothing can follow it. Raises Problem TRUNCATED without one."""
-        if self._finish is None:
+        if self._finish is None or self._others.are_open:
             raise cut_short(self._target, "stream ended without a finish reason")
         events: list[Event] = []
         self._end(events)  # it may have said more after its finish

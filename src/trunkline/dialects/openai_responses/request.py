@@ -34,6 +34,7 @@ from trunkline.core.call import (
 )
 from trunkline.core.catalog import ThinkingForm
 from trunkline.core.problem import invalid
+from trunkline.dialects.one_answer import refuse_several
 from trunkline.dialects.openai_responses.call import ENCRYPTED, LOGPROBS, NAME
 from trunkline.dialects.temperature import temperature_for
 
@@ -137,8 +138,7 @@ def _tools(call: Call, request: dict[str, object], body: Body) -> None:
 
 
 def _refuse_unsayable(call: Call) -> None:
-    if call.n is not None and call.n > 1:
-        raise invalid("`n` must be 1: OpenAI's responses hold one answer.", param="n")
+    refuse_several(call)
     if call.stop:
         raise invalid(
             "`stop` cannot be asked of this target: OpenAI's responses have no stop sequences. Leave it out.",
