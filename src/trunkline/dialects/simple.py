@@ -150,7 +150,7 @@ class Writer:
             match event:
                 case Delta(index=index, text=text):
                     if text and index not in self._hidden:
-                        out += sse.event(msgspec.json.encode({"content": text}))
+                        out += b'data: {"content":%b}\n\n' % msgspec.json.encode(text)
                 case Start(index=index, kind=BlockKind.REASONING | BlockKind.TOOL_CALL):
                     self._hidden.add(index)
                 case Finish(reason=FinishReason.CONTENT_FILTER):

@@ -24,6 +24,11 @@ class Batch(NamedTuple):
     events: list[Event]
     is_over: bool
 
+    def clear(self) -> None:
+        """It has been written: nobody keeps what it held while a slow client takes it."""
+        self.frames.clear()
+        self.events.clear()
+
 
 class Inbound:
     """Reads one stream. Owns the framer, the reader, and a failure that is told only after what came before it."""

@@ -12,7 +12,7 @@ from trunkline.core.reply import Finish
 from trunkline.gateway.attempt import Whole, out_of_time
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+    from collections.abc import AsyncGenerator, Callable, Iterator
 
     from trunkline.core.reply import Event
     from trunkline.dialects.dialect import EventWriter, Forwarder, WholeIngress
@@ -75,6 +75,7 @@ def _outlet(exchange: Exchange, attempt: Attempt) -> Callable[[Batch], Iterator[
 
 def _forward(forwarder: Forwarder, batch: Batch) -> Iterator[bytes]:
     out = b"".join([forwarder.forward(frame) for frame in batch.frames])
+    batch.clear()
     if batch.is_over:
         out += forwarder.close()
     if out:
@@ -82,15 +83,24 @@ def _forward(forwarder: Forwarder, batch: Batch) -> Iterator[bytes]:
 
 
 def _write(writer: EventWriter, batch: Batch) -> Iterator[bytes]:
-    return written(writer, batch.events)
+    events = list(batch.events)
+    batch.clear()
+    return written(writer, events)
 
 
-def written(writer: EventWriter, events: Sequence[Event]) -> Iterator[bytes]:
-    """The finish goes by itself: a client that is told of it as an error gets what came before all the same."""
+def written(writer: EventWriter, events: list[Event]) -> Iterator[bytes]:
+    """The bytes that tell these events, which are gone then.
+
+    The finish goes by itself: a client that is told of it as an error gets what came before all the same.
+    """
     is_finished = bool(events) and isinstance(events[-1], Finish)
-    for part in (events[:-1], events[-1:]) if is_finished else (events,):
-        if out := writer.write(part):
-            yield out
+    finish = events.pop() if is_finished else None
+    out = writer.write(events)
+    events.clear()  # an event may be many megabytes, and the client takes its time
+    if out:
+        yield out
+    if finish is not None and (out := writer.write((finish,))):
+        yield out
 
 
 def _silent(attempt: Attempt, *, is_idle: bool) -> Problem:

@@ -187,8 +187,8 @@ class Writer:
         out.append(self._chunk(b'{"role":"assistant","content":""}'))
 
     def _chunk(self, delta: bytes, finish: bytes = b"null", logprobs: bytes = b"null") -> bytes:
-        choice = b'{"index":0,"delta":' + delta + b',"logprobs":' + logprobs + b',"finish_reason":' + finish + b"}"
-        return self._before + choice + self._after
+        words = (b'{"index":0,"delta":', delta, b',"logprobs":', logprobs, b',"finish_reason":', finish, b"}")
+        return b"".join((self._before, *words, self._after))
 
     def _start(self, start: Start, out: list[bytes]) -> None:
         self._kind = start.kind
@@ -211,12 +211,12 @@ class Writer:
         match self._kind:
             case BlockKind.TEXT:
                 self._said += len(text)
-                return self._chunk(b'{"content":' + coded + b"}", logprobs=_logprobs(logprobs))
+                return self._chunk(b'{"content":%b}' % coded, logprobs=_logprobs(logprobs))
             case BlockKind.REASONING:
                 self._proofs.grow(text)
-                return self._chunk(b'{"reasoning":' + coded + b"}")
+                return self._chunk(b'{"reasoning":%b}' % coded)
             case BlockKind.REFUSAL:
-                return self._chunk(b'{"refusal":' + coded + b"}", logprobs=_logprobs((), logprobs))
+                return self._chunk(b'{"refusal":%b}' % coded, logprobs=_logprobs((), logprobs))
             case BlockKind.TOOL_CALL:
                 call = b'{"tool_calls":[{"index":%d,"function":{"arguments":' % self._calls
                 return self._chunk(call + coded + b"}}]}")
