@@ -74,12 +74,17 @@ def _outlet(exchange: Exchange, attempt: Attempt) -> Callable[[Batch], Iterator[
 
 
 def _forward(forwarder: Forwarder, batch: Batch) -> Iterator[bytes]:
-    out = b"".join([forwarder.forward(frame) for frame in batch.frames])
-    batch.clear()
+    out = b"".join(_forwarded(forwarder, batch))
     if batch.is_over:
         out += forwarder.close()
     if out:
         yield out
+
+
+def _forwarded(forwarder: Forwarder, batch: Batch) -> list[bytes]:
+    events = [forwarder.forward(frame) for frame in batch.frames]
+    batch.clear()
+    return events
 
 
 def _write(writer: EventWriter, batch: Batch) -> Iterator[bytes]:
