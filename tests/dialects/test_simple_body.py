@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dialects.admission import shallow
 from trunkline.core.call import Call, Envelope, Message, Role, Text
 from trunkline.core.problem import Kind, Problem, Source
 from trunkline.dialects.simple import Simple
@@ -38,7 +39,7 @@ def refusal(body: bytes) -> Problem:
 
 
 def test_a_message_alone_gets_the_seeds_defaults() -> None:
-    assert Simple().peek(asking()) == Envelope(model=None, stream=True, max_tokens=10_000, is_kept=True)
+    assert shallow(Simple(), asking()) == Envelope(model=None, stream=True, max_tokens=10_000, is_kept=True)
     assert Simple().read_call(asking()) == Call(
         messages=(Message(Role.USER, (Text("Hi"),)),),
         temperature=0.7,
@@ -50,8 +51,8 @@ def test_a_message_alone_gets_the_seeds_defaults() -> None:
 
 def test_what_is_given_is_taken_and_is_no_default() -> None:
     body = asking(temperature=0, maxTokens=5, model="openai/gpt-4o", sessionId="s-1")
-    assert Simple().peek(body) == Envelope(
-        model="openai/gpt-4o", stream=True, max_tokens=5, session_id="s-1", is_kept=True
+    assert shallow(Simple(), body) == Envelope(
+        model="openai/gpt-4o", stream=True, max_tokens=5, session_id="s-1", is_kept=True, conversation="s-1"
     )
     call = Simple().read_call(body)
     assert (call.temperature, call.max_tokens, call.defaulted) == (0.0, 5, frozenset())
@@ -60,7 +61,7 @@ def test_what_is_given_is_taken_and_is_no_default() -> None:
 def test_null_is_not_given() -> None:
     body = asking(temperature=None, maxTokens=None, model=None, sessionId=None)
     assert Simple().read_call(body) == Simple().read_call(asking())
-    assert Simple().peek(body) == Simple().peek(asking())
+    assert shallow(Simple(), body) == shallow(Simple(), asking())
 
 
 def test_fields_that_nobody_knows_are_ignored() -> None:
