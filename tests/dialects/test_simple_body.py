@@ -7,11 +7,11 @@ import time
 from contextlib import suppress
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dialects.admission import shallow
 from trunkline.core.call import Call, Envelope, Message, Role, Text
 from trunkline.core.problem import Kind, Problem, Source
 from trunkline.dialects.simple import Simple
@@ -38,18 +38,13 @@ def refusal(body: bytes) -> Problem:
     return shallow.value
 
 
-def peeked(body: bytes) -> Envelope:
-    """The envelope, less the body's own keys."""
-    return msgspec.structs.replace(Simple().peek(body), keys={})
-
-
 def test_what_the_message_is_as_long_as_is_known() -> None:
     facts = Simple().facts(Simple().peek(asking(message="Hé")))
     assert (facts.messages, facts.text_bytes, facts.last_text, facts.opening) == (1, 3, "Hé", "Hé")
 
 
 def test_a_message_alone_gets_the_seeds_defaults() -> None:
-    assert peeked(asking()) == Envelope(model=None, stream=True, max_tokens=10_000, is_kept=True)
+    assert shallow(Simple(), asking()) == Envelope(model=None, stream=True, max_tokens=10_000, is_kept=True)
     assert Simple().read_call(asking()) == Call(
         messages=(Message(Role.USER, (Text("Hi"),)),),
         temperature=0.7,
@@ -61,8 +56,8 @@ def test_a_message_alone_gets_the_seeds_defaults() -> None:
 
 def test_what_is_given_is_taken_and_is_no_default() -> None:
     body = asking(temperature=0, maxTokens=5, model="openai/gpt-4o", sessionId="s-1")
-    assert peeked(body) == Envelope(
-        model="openai/gpt-4o", stream=True, max_tokens=5, session_id="s-1", conversation="s-1", is_kept=True
+    assert shallow(Simple(), body) == Envelope(
+        model="openai/gpt-4o", stream=True, max_tokens=5, session_id="s-1", is_kept=True, conversation="s-1"
     )
     call = Simple().read_call(body)
     assert (call.temperature, call.max_tokens, call.defaulted) == (0.0, 5, frozenset())
@@ -71,7 +66,7 @@ def test_what_is_given_is_taken_and_is_no_default() -> None:
 def test_null_is_not_given() -> None:
     body = asking(temperature=None, maxTokens=None, model=None, sessionId=None)
     assert Simple().read_call(body) == Simple().read_call(asking())
-    assert peeked(body) == peeked(asking())
+    assert shallow(Simple(), body) == shallow(Simple(), asking())
 
 
 def test_fields_that_nobody_knows_are_ignored() -> None:
