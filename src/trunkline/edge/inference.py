@@ -88,9 +88,10 @@ class Inference:
         self._times = times
 
     async def answer(
-        self, ingress: Ingress, request: Request, caller: Caller, receive: Receive, answer: Answer
+        self, ingress: Ingress, request: Request, caller: Caller | None, receive: Receive, answer: Answer, /
     ) -> None:
         """Answer one request. Raises Problem where nothing has been sent yet."""
+        assert caller is not None  # noqa: S101 - the route wants one
         with self._places, self._bodies.hold() as held:
             body = await self._bodies.read(held, request, receive)
             exchange = Exchange(

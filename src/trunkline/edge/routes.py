@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from trunkline.edge import openrouter
@@ -11,7 +12,6 @@ from trunkline.edge.middleware import Access, Handler, Route, asgi_handler
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from trunkline.core.caller import Caller
     from trunkline.dialects.dialect import Ingress
     from trunkline.edge.admin import Admin
     from trunkline.edge.api import Api
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from trunkline.edge.inference import Inference
     from trunkline.edge.models import Models
     from trunkline.edge.ops import Ops
-    from trunkline.edge.request import Answer, App, Receive, Request
+    from trunkline.edge.request import App
     from trunkline.edge.requests import Requests
 
 GET: Final = frozenset({"GET", "HEAD"})
@@ -40,15 +40,10 @@ def public(handler: Handler) -> Route:
 
 def completion(inference: Inference, ingress: Ingress, *, errors_stream: bool = False) -> Route:
     """A route that completes, for clients of one dialect."""
-
-    async def answer(request: Request, caller: Caller | None, receive: Receive, answer: Answer, /) -> None:
-        assert caller is not None  # noqa: S101 - the route wants one
-        await inference.answer(ingress, request, caller, receive, answer)
-
     return Route(
         methods=POST,
         access=Access.CALLER,
-        handler=answer,
+        handler=partial(inference.answer, ingress),
         write_problem=ingress.write_problem,
         errors_stream=errors_stream,
     )
