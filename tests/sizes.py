@@ -77,3 +77,6 @@ SLOW_SENDERS = size(100, 2_000)
 
 BODY_MIB = size(64, 1_024)
 """T60: how large a body is that nobody wants."""
+
+CUTS = size(40, 400)
+"""Ways to cut the bytes of requests, and of what follows them."""

@@ -42,6 +42,15 @@ async def test_it_is_closed_after_a_request_that_was_whole(case: str) -> None:
     assert b"connection: close\r\n" in rest
 
 
+@pytest.mark.parametrize("case", ["length and coding", "absolute form", "coded by a list", "10,000 headers", "CONNECT"])
+async def test_an_upgrade_that_is_ignored_hides_nothing_behind_it(case: str) -> None:
+    first = get("/first", "Connection: Upgrade", "Upgrade: h2c")
+    got = await asked(hello, first + first + CASES[case] + get("/after"))
+    assert [line[:3] for line in got.split(b"HTTP/1.1 ")[1:3]] == [b"200", b"200"]
+    assert got.count(b"HTTP/1.1 ") == 3
+    assert b"connection: close\r\n" in got
+
+
 async def test_the_status_says_what_is_wrong() -> None:
     for case, status in (
         ("length and coding", b"400 Bad Request"),

@@ -204,12 +204,15 @@ class Connection(asyncio.BufferedProtocol):
             return
         self._is_whole = False
         self._is_large = nbytes > self._server.limits.head_bytes
+        at = nbytes
         try:
             self._parser.feed_data(self._server.inbox[:nbytes])
         except httptools.HttpParserUpgrade as upgrade:
-            self._ignore_upgrade(nbytes, upgrade)
+            at = upgrade.args[0]
         except httptools.HttpParserError as error:
             self._stop(_status_of(error))
+        if self._plain is not None:
+            self._ignore_upgrade(at, nbytes)
         if self._is_stopped:
             return
         if self._incoming is not None:
@@ -368,11 +371,9 @@ class Connection(asyncio.BufferedProtocol):
             self.transport.pause_reading()
         incoming.wake()
 
-    def _ignore_upgrade(self, nbytes: int, upgrade: httptools.HttpParserUpgrade) -> None:
+    def _ignore_upgrade(self, at: int, nbytes: int) -> None:
         """Read the request again, as if it had not asked: its parser takes what follows for another protocol's."""
-        at = 0
         while self._plain is not None and not self._is_stopped:
-            at += upgrade.args[0]
             head, self._plain = self._plain, None
             self._target, self._headers, self._head_bytes = b"", [], 0
             self._parser = parser = httptools.HttpRequestParser(self)
@@ -381,7 +382,7 @@ class Connection(asyncio.BufferedProtocol):
                 if at < nbytes:
                     parser.feed_data(self._server.inbox[at:nbytes])
             except httptools.HttpParserUpgrade as again:
-                upgrade = again
+                at += again.args[0]
             except httptools.HttpParserError as error:
                 self._stop(_status_of(error))
 
@@ -470,7 +471,10 @@ def _address(name: tuple[str, int] | str | None) -> tuple[str, int] | None:
 
 
 def _status_of(error: httptools.HttpParserError) -> HTTPStatus | None:
-    """What the client is told. A fault of ours in one of the parser's callbacks is none of the client's."""
+    """What the client is told. A fault of ours in one of the parser's callbacks is none of the client's.
+
+    The parser hangs what a callback raised on its own error, where no other error is being handled.
+    """
     if isinstance(error, httptools.HttpParserCallbackError):
         cause: BaseException | None = cast("BaseException", error).__context__
         if not isinstance(cause, Refused):
