@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import sys
 import time
 from base64 import b64encode
@@ -258,6 +259,7 @@ def measured(runs: int, times: int) -> list[Row]:
         rows += [Row(what, name, body_us(name, kind, Caller(), runs), US, BODY_US) for name in INGRESSES]
     what = "100 KiB of prose, verbatim, by a key without scopes"
     rows += [Row(what, name, body_us(name, "prose", TENANT, runs), US, None) for name in INGRESSES]
+    gc.freeze()  # as a worker does
     return rows + uvloop.run(stalls(times))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 from base64 import b64decode
@@ -101,6 +102,8 @@ class StreamingApp:
                 await respond(send, 200, await self._ask("metrics", {}))
             case "/reload" if self._ask is not None:
                 await respond(send, 200, await self._ask("reload", {}))
+            case "/frozen":
+                await respond(send, 200, gc.get_freeze_count())
             case "/die":
                 os._exit(3)
             case _:

@@ -267,6 +267,11 @@ async def test_counters_outlive_the_worker_that_counted(router: RunningRouter) -
     assert sum("gauges" in one for one in snapshots) == 2
 
 
+async def test_a_worker_does_not_walk_again_and_again_what_it_has_loaded(router: RunningRouter) -> None:
+    await router.start()
+    assert await router.get("/frozen") > 1_000
+
+
 async def test_sighup_of_a_terminal_that_is_gone_ends_it(router: RunningRouter) -> None:
     screen, terminal = pty.openpty()
     # Whoever runs these tests may ignore the signal, as nohup does: a child would inherit that, and mean it.

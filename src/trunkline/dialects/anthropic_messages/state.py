@@ -49,7 +49,15 @@ class _Block(msgspec.Struct):
 
 
 class _Turn(msgspec.Struct):
-    content: str | list[_Block] | None = None
+    """A turn whose words may be a string, which is not read: a long one would have to be copied for nothing."""
+
+    content: msgspec.Raw = msgspec.Raw()
+
+
+class _Blocks(msgspec.Struct):
+    """A turn whose words come in blocks: what most clients write, read in one look."""
+
+    content: list[_Block]
 
 
 class _Tool(msgspec.Struct):
@@ -58,11 +66,15 @@ class _Tool(msgspec.Struct):
 
 _TOOLS = msgspec.json.Decoder(list[_Tool] | None)
 _TURNS = msgspec.json.Decoder(list[_Turn] | None)
+_IN_BLOCKS = msgspec.json.Decoder(list[_Blocks])
 _BLOCKS = msgspec.json.Decoder(str | list[_Block] | None)
 _PLAIN: Final = frozenset(
     {"text", "image", "document", "tool_use", "tool_result", "thinking", "redacted_thinking", "search_result"}
 )
 """The blocks whose every field is known. What another one holds is searched through."""
+
+_WORDS: Final = b'"n'
+"""How a string and null begin."""
 
 _EMPTY: Final = frozenset({b"null", b"[]"})
 
@@ -84,7 +96,7 @@ def provider_state(keys: Mapping[str, msgspec.Raw]) -> str | None:
 def _first_file(raw: msgspec.Raw, name: str, decoder: msgspec.json.Decoder[Any]) -> str | None:
     """The path of a stored file in here. What is plainly of the dialect costs one quick look; the rest is searched."""
     try:
-        if _is_plain(decoder.decode(raw)):
+        if _is_plain(_look(raw, decoder)):
             return None
     except msgspec.ValidationError:
         pass  # it is JSON of another shape, which may hold a file all the same
@@ -96,7 +108,17 @@ def _first_file(raw: msgspec.Raw, name: str, decoder: msgspec.json.Decoder[Any])
         raise invalid(f"`{name}` cannot be read.", param=name) from None
 
 
-def _is_plain(content: str | list[_Block] | list[_Turn] | _Holder | None) -> bool:
+def _look(raw: msgspec.Raw, decoder: msgspec.json.Decoder[Any]) -> Any:
+    """Raises as the decoder does."""
+    if decoder is _TURNS:
+        try:
+            return _IN_BLOCKS.decode(raw)
+        except msgspec.ValidationError:
+            pass  # one of them is a string
+    return decoder.decode(raw)
+
+
+def _is_plain(content: str | list[_Block] | list[_Turn] | list[_Blocks] | _Holder | None) -> bool:
     """Whether these blocks are all of types that are known, and none names a file."""
     match content:
         case list():
@@ -109,8 +131,11 @@ def _is_plain(content: str | list[_Block] | list[_Turn] | _Holder | None) -> boo
             return True
 
 
-def _is_plain_block(block: _Block | _Turn) -> bool:
+def _is_plain_block(block: _Block | _Turn | _Blocks) -> bool:
     if isinstance(block, _Turn):
+        told = block.content
+        return not told or memoryview(told)[0] in _WORDS or _is_plain(_BLOCKS.decode(told))
+    if isinstance(block, _Blocks):
         return _is_plain(block.content)
     if block.type == "text" and block.content is None:  # by far the most
         return block.file_id is None and block.source is None

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 _OURS: Final = b'"' + PREFIX.encode()
 
 
+class _Kind(msgspec.Struct, gc=False):
+    type: str | None = None
+
+
 class _Thought(msgspec.Struct):
     type: str | None = None
     id: msgspec.Raw = msgspec.Raw()
@@ -28,7 +32,8 @@ class _Reasoning(msgspec.Struct):
     effort: str | None = None
 
 
-_THOUGHTS = msgspec.json.Decoder(list[_Thought])
+_KINDS = msgspec.json.Decoder(list[_Kind])
+_THOUGHT = msgspec.json.Decoder(_Thought)
 _LIST = msgspec.json.Decoder(list[msgspec.Raw])
 _REASONING = msgspec.json.Decoder(_Reasoning | None)
 _INCLUDE = msgspec.json.Decoder(list[str] | None)
@@ -66,22 +71,28 @@ def _include(keys: Mapping[str, msgspec.Raw]) -> bytes | None:
 
 
 def _without_thoughts(raw: msgspec.Raw | None) -> tuple[bytes | None, tuple[str, ...]]:
-    """The input without the thoughts that this provider cannot read; None where there are none of them."""
-    if raw is None or not bytes(raw).startswith(b"["):
+    """The input without the thoughts that this provider cannot read; None where there are none of them.
+
+    Every body is asked for its thoughts, and few have one: the first look reads nothing else.
+    """
+    if raw is None or memoryview(raw)[0] != ord("["):
         return None, ()
     try:
-        thoughts = _THOUGHTS.decode(raw)
+        if not any(item.type == "reasoning" for item in _KINDS.decode(raw)):
+            return None, ()
+        items = _LIST.decode(raw)
+        reasons = {place: reason for place, item in enumerate(items) if (reason := _unreadable(item)) is not None}
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return None, ()  # the provider says what is wrong with it
-    reasons = {place: reason for place, thought in enumerate(thoughts) if (reason := _unreadable(thought)) is not None}
     if not reasons:
         return None, ()
-    kept = [bytes(item) for place, item in enumerate(_LIST.decode(raw)) if place not in reasons]
-    return b"[" + b",".join(kept) + b"]", tuple(dict.fromkeys(reasons.values()))
+    kept = [item for place, item in enumerate(items) if place not in reasons]
+    return msgspec.json.encode(kept), tuple(dict.fromkeys(reasons.values()))
 
 
-def _unreadable(thought: _Thought) -> str | None:
-    """Why this provider cannot read a thought, as the name of what is dropped."""
+def _unreadable(item: msgspec.Raw) -> str | None:
+    """Why this provider cannot read a thought, as the name of what is dropped; None for what it can, or is none."""
+    thought = _THOUGHT.decode(item)
     if thought.type != "reasoning":
         return None
     proof = bytes(thought.encrypted_content)

@@ -55,18 +55,35 @@ class _Tool(msgspec.Struct):
 class _Item(msgspec.Struct):
     type: str | None = None
     role: Any = None
-    content: str | list[_Piece] | None = None
-    output: str | list[_Piece] | _Piece | None = None
     container_id: Any = None
     environment: _Piece | None = None
     tools: list[_Tool] | None = None
+
+
+class _Parted(_Item):
+    """An item whose words come in parts: what most clients write, read in one look."""
+
+    content: list[_Piece] | None = None
+    output: list[_Piece] | _Piece | None = None
+
+
+class _Any(_Item):
+    """An item whose words may be a string, which is not read: a long one would have to be copied for nothing."""
+
+    content: msgspec.Raw = msgspec.Raw()
+    output: msgspec.Raw = msgspec.Raw()
 
 
 class _CacheOptions(msgspec.Struct):
     comparison_response_id: Any = None
 
 
-_INPUT = msgspec.json.Decoder(str | list[_Item] | None)
+_PARTED = msgspec.json.Decoder(list[_Parted])
+_INPUT = msgspec.json.Decoder(str | list[_Any] | None)
+_CONTENT = msgspec.json.Decoder(list[_Piece])
+_OUTPUT = msgspec.json.Decoder(list[_Piece] | _Piece)
+_NO_PIECES: Final = b'"n'
+"""How a string and null begin."""
 _TOOLS = msgspec.json.Decoder(list[_Tool] | None)
 _CACHE_OPTIONS = msgspec.json.Decoder(_CacheOptions | None)
 
@@ -82,7 +99,10 @@ def provider_state(keys: Mapping[str, msgspec.Raw]) -> str | None:
     options = _decoded(keys, "prompt_cache_options", _CACHE_OPTIONS)
     if options is not None and options.comparison_response_id is not None:
         return "prompt_cache_options.comparison_response_id"
-    items: str | list[_Item] | None = _decoded(keys, "input", _INPUT)
+    try:
+        items: str | list[_Parted] | list[_Any] | None = _PARTED.decode(keys.get("input", b"[]"))
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        items = _decoded(keys, "input", _INPUT)
     for place, item in enumerate(items if isinstance(items, list) else ()):
         if (found := _state_of(item)) is not None:
             return f"input[{place}]{found}"
@@ -104,7 +124,7 @@ def _run_by_provider(tools: list[_Tool]) -> Iterator[int]:
             yield place
 
 
-def _state_of(item: _Item) -> str | None:
+def _state_of(item: _Parted | _Any) -> str | None:
     """Where in this item the provider's state is named."""
     if item.type in STATE_ITEMS:
         return ".type"
@@ -116,10 +136,21 @@ def _state_of(item: _Item) -> str | None:
         return ".environment.container_id"
     if item.tools is not None:
         return next((f".tools[{place}].type" for place in _run_by_provider(item.tools)), None)
-    return _stored_file("content", item.content) or _stored_file("output", item.output)
+    return _stored_file("content", _pieces(item.content, _CONTENT)) or _stored_file(
+        "output", _pieces(item.output, _OUTPUT)
+    )
 
 
-def _stored_file(name: str, pieces: str | list[_Piece] | _Piece | None) -> str | None:
+def _pieces(
+    told: msgspec.Raw | list[_Piece] | _Piece | None, decoder: msgspec.json.Decoder[Any]
+) -> list[_Piece] | _Piece | None:
+    """The parts; None for a string. Raises Problem INVALID_REQUEST for what is neither."""
+    if not isinstance(told, msgspec.Raw):
+        return told
+    return _read(told, "input", decoder) if told and memoryview(told)[0] not in _NO_PIECES else None
+
+
+def _stored_file(name: str, pieces: list[_Piece] | _Piece | None) -> str | None:
     """Where a file is named that the provider keeps."""
     if isinstance(pieces, list):
         for place, piece in enumerate(pieces):
@@ -132,8 +163,10 @@ def _stored_file(name: str, pieces: str | list[_Piece] | _Piece | None) -> str |
 
 def _decoded(keys: Mapping[str, msgspec.Raw], name: str, decoder: msgspec.json.Decoder[Any]) -> Any:
     raw = keys.get(name)
-    if raw is None:
-        return None
+    return None if raw is None else _read(raw, name, decoder)
+
+
+def _read(raw: msgspec.Raw, name: str, decoder: msgspec.json.Decoder[Any]) -> Any:
     try:
         return decoder.decode(raw)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
