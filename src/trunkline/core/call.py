@@ -42,34 +42,34 @@ class Role(StrEnum):
     TOOL = "tool"
 
 
-class Opaque(msgspec.Struct, frozen=True):
+class Opaque(msgspec.Struct, frozen=True, gc=False):
     """A continuation that only its own dialect can read: raw JSON, to be sent back as it came."""
 
     dialect: str
     raw: bytes
 
 
-class Extras(msgspec.Struct, frozen=True):
+class Extras(msgspec.Struct, frozen=True, gc=False):
     """Fields that the hub does not model, as raw JSON by name, for targets of the same dialect."""
 
     dialect: str
     fields: tuple[tuple[str, bytes], ...]
 
 
-class Url(msgspec.Struct, frozen=True, tag="url"):
+class Url(msgspec.Struct, frozen=True, gc=False, tag="url"):
     """Media behind an address, which the router never fetches."""
 
     url: str
 
 
-class Inline(msgspec.Struct, frozen=True, tag="inline"):
+class Inline(msgspec.Struct, frozen=True, gc=False, tag="inline"):
     """Media in the request itself; `data` is base64."""
 
     media_type: str
     data: str
 
 
-class Stored(msgspec.Struct, frozen=True, tag="stored"):
+class Stored(msgspec.Struct, frozen=True, gc=False, tag="stored"):
     """A file that a provider keeps for its account."""
 
     id: str
@@ -79,7 +79,7 @@ Media = Url | Inline | Stored
 """Where a picture's or a file's bytes are."""
 
 
-class Text(msgspec.Struct, frozen=True, tag="text"):
+class Text(msgspec.Struct, frozen=True, gc=False, tag="text"):
     """Plain text. `is_cached`: the prompt up to here is worth caching."""
 
     text: str
@@ -87,7 +87,7 @@ class Text(msgspec.Struct, frozen=True, tag="text"):
     extras: Extras | None = None
 
 
-class Image(msgspec.Struct, frozen=True, tag="image"):
+class Image(msgspec.Struct, frozen=True, gc=False, tag="image"):
     """A picture. `detail` is how closely to look: auto, low, high."""
 
     media: Media
@@ -96,7 +96,7 @@ class Image(msgspec.Struct, frozen=True, tag="image"):
     extras: Extras | None = None
 
 
-class Document(msgspec.Struct, frozen=True, tag="document"):
+class Document(msgspec.Struct, frozen=True, gc=False, tag="document"):
     """A file, such as a PDF."""
 
     media: Media
@@ -105,7 +105,7 @@ class Document(msgspec.Struct, frozen=True, tag="document"):
     extras: Extras | None = None
 
 
-class Audio(msgspec.Struct, frozen=True, tag="audio"):
+class Audio(msgspec.Struct, frozen=True, gc=False, tag="audio"):
     """Sound. `data` is base64, `format` its container: wav, mp3."""
 
     data: str
@@ -113,7 +113,7 @@ class Audio(msgspec.Struct, frozen=True, tag="audio"):
     extras: Extras | None = None
 
 
-class ToolCall(msgspec.Struct, frozen=True, tag="tool_call"):
+class ToolCall(msgspec.Struct, frozen=True, gc=False, tag="tool_call"):
     """The model asks for a tool. `arguments` is JSON text as the model wrote it, valid or not."""
 
     id: str
@@ -124,7 +124,7 @@ class ToolCall(msgspec.Struct, frozen=True, tag="tool_call"):
     extras: Extras | None = None
 
 
-class ToolResult(msgspec.Struct, frozen=True, tag="tool_result"):
+class ToolResult(msgspec.Struct, frozen=True, gc=False, tag="tool_result"):
     """What a tool gave. `name` is the tool's, where the dialect says it."""
 
     call_id: str
@@ -135,7 +135,7 @@ class ToolResult(msgspec.Struct, frozen=True, tag="tool_result"):
     extras: Extras | None = None
 
 
-class Reasoning(msgspec.Struct, frozen=True, tag="reasoning"):
+class Reasoning(msgspec.Struct, frozen=True, gc=False, tag="reasoning"):
     """What the model thought. `opaque` is its provider's proof of it; `text` may be empty where only that is known."""
 
     text: str
@@ -144,7 +144,7 @@ class Reasoning(msgspec.Struct, frozen=True, tag="reasoning"):
     extras: Extras | None = None
 
 
-class Refusal(msgspec.Struct, frozen=True, tag="refusal"):
+class Refusal(msgspec.Struct, frozen=True, gc=False, tag="refusal"):
     """The model declined, in words."""
 
     text: str
@@ -153,7 +153,7 @@ class Refusal(msgspec.Struct, frozen=True, tag="refusal"):
 Part = Text | Image | Document | Audio | ToolCall | ToolResult | Reasoning | Refusal
 
 
-class Message(msgspec.Struct, frozen=True):
+class Message(msgspec.Struct, frozen=True, gc=False):
     """One turn of a conversation. `name` tells speakers of the same role apart."""
 
     role: Role

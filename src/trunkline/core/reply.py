@@ -45,7 +45,7 @@ class Feature(StrEnum):
     """Which one ended it."""
 
 
-class Usage(msgspec.Struct, frozen=True, kw_only=True, tag="usage"):
+class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="usage"):
     """What an answer used, as the upstream counted it. None means unknown, 0 means zero.
 
     `input_tokens` holds the cached ones, read or written, too; `output_tokens` the reasoning. `cost_nano` is the
@@ -60,14 +60,14 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, tag="usage"):
     cost_nano: int | None = None
 
 
-class Head(msgspec.Struct, frozen=True, kw_only=True, tag="head"):
+class Head(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="head"):
     """The answer's identity: the upstream's id for it, and the model that serves it."""
 
     id: str | None = None
     model: str | None = None
 
 
-class Start(msgspec.Struct, frozen=True, tag="start"):
+class Start(msgspec.Struct, frozen=True, gc=False, tag="start"):
     """Block `index` begins. `id` and `name` are a tool call's."""
 
     index: int
@@ -76,7 +76,7 @@ class Start(msgspec.Struct, frozen=True, tag="start"):
     name: str | None = None
 
 
-class Logprob(msgspec.Struct, frozen=True):
+class Logprob(msgspec.Struct, frozen=True, gc=False):
     """A token and the natural logarithm of its probability.
 
     `utf8` are its bytes, where the upstream says them: a token may be a part of a character. `others` are the
@@ -89,7 +89,7 @@ class Logprob(msgspec.Struct, frozen=True):
     others: tuple[Logprob, ...] = ()
 
 
-class Delta(msgspec.Struct, frozen=True, tag="delta"):
+class Delta(msgspec.Struct, frozen=True, gc=False, tag="delta"):
     """More text of block `index`, and its tokens where they were asked for: there may be tokens without text."""
 
     index: int
@@ -97,7 +97,7 @@ class Delta(msgspec.Struct, frozen=True, tag="delta"):
     logprobs: tuple[Logprob, ...] = ()
 
 
-class Citation(msgspec.Struct, frozen=True):
+class Citation(msgspec.Struct, frozen=True, gc=False):
     """A source of an answer's words. `start` and `end` are places in the text of their block, in characters.
 
     The places are None where nobody says them. `quote` are words of the source.
@@ -110,7 +110,7 @@ class Citation(msgspec.Struct, frozen=True):
     quote: str | None = None
 
 
-class End(msgspec.Struct, frozen=True, tag="end"):
+class End(msgspec.Struct, frozen=True, gc=False, tag="end"):
     """Block `index` is whole. `opaque` is its provider's proof of it, `citations` its sources: both known only now."""
 
     index: int
@@ -118,7 +118,7 @@ class End(msgspec.Struct, frozen=True, tag="end"):
     citations: tuple[Citation, ...] = ()
 
 
-class Finish(msgspec.Struct, frozen=True, tag="finish"):
+class Finish(msgspec.Struct, frozen=True, gc=False, tag="finish"):
     """The answer is whole. `native_reason` is the upstream's own word for why."""
 
     reason: FinishReason
@@ -129,7 +129,7 @@ class Finish(msgspec.Struct, frozen=True, tag="finish"):
 Event = Head | Start | Delta | End | Usage | Finish
 
 
-class Block(msgspec.Struct, frozen=True):
+class Block(msgspec.Struct, frozen=True, gc=False):
     """A whole block of an answer."""
 
     kind: BlockKind

@@ -216,10 +216,7 @@ def _messages(fields: JsonFields) -> tuple[Message, ...]:
         messages.append(Message(Role.SYSTEM, tuple(system)))
     if not fields.starts_with("messages", b"["):
         raise fields.wrong("messages", "must be a list of messages" if fields.has("messages") else "is missing")
-    turns = fields.objects("messages")
-    if not turns:
-        raise fields.wrong("messages", "must not be empty")
-    for turn in turns:
+    for turn in fields.objects("messages"):
         role = _ROLES.get(turn.needed_text("role"))
         if role is None:
             raise turn.wrong("role", "must be `user` or `assistant`")
@@ -232,6 +229,8 @@ def _messages(fields: JsonFields) -> tuple[Message, ...]:
         if rest or not results:
             messages.append(Message(role, rest))
         messages[-1] = msgspec.structs.replace(messages[-1], extras=_extras(turn))
+    if len(messages) == bool(system):
+        raise fields.wrong("messages", "must not be empty")
     return tuple(messages)
 
 

@@ -41,6 +41,8 @@ def one_spelling(keys: Mapping[str, msgspec.Raw], path: str = "") -> dict[str, m
 class Fields(JsonFields):
     """One object's fields, by their names in camel case."""
 
+    __slots__ = ()
+
     @classmethod
     def of(cls, raw: bytes, path: str) -> Fields:
         """The fields of an object that stands here as raw JSON."""
