@@ -13,8 +13,8 @@ import msgspec
 from trunkline.dialects.gemini.fields import camel
 from trunkline.dialects.gemini.part import MARK, UNPROVEN
 
-_MAY_BE_FOREIGN: Final = b'"' + MARK.encode()
-"""Clients send back what we wrote, in plain letters: contents without this need no closer look."""
+MAY_BE_FOREIGN: Final = b'"' + MARK.encode()
+"""Clients send back what we wrote, in plain letters: a body without this needs no closer look."""
 
 _UNPROVEN: Final = msgspec.Raw(msgspec.json.encode(UNPROVEN))
 _EMPTY: Final = msgspec.Raw(b'""')
@@ -24,14 +24,12 @@ _OBJECT = msgspec.json.Decoder(_Object)
 _OBJECTS = msgspec.json.Decoder(list[_Object])
 
 
-def without_foreign_proofs(contents: bytes) -> bytes | None:
+def without_foreign_proofs(contents: bytes | msgspec.Raw) -> bytes | None:
     """Raw contents less the proofs of other dialects; None where there are none of those, or they cannot be read.
 
     The first call of a turn that had one says that it has none, in Google's own word for that: it is refused
     without either.
     """
-    if _MAY_BE_FOREIGN not in contents:
-        return None
     try:
         given = _objects(contents)
         turns = [_turn(content) for content in given]
@@ -70,6 +68,6 @@ def _turn(content: _Object) -> _Object | None:
 def _foreign(part: _Object) -> str | None:
     """The name of the field that holds another provider's proof, in the client's spelling."""
     for name, raw in part.items():
-        if camel(name) == "thoughtSignature" and bytes(raw).startswith(_MAY_BE_FOREIGN):
+        if camel(name) == "thoughtSignature" and bytes(raw).startswith(MAY_BE_FOREIGN):
             return name
     return None

@@ -23,7 +23,7 @@ from trunkline.dialects.gemini import reader as gemini_reader
 from trunkline.dialects.gemini import request as gemini_request
 from trunkline.dialects.gemini import state as gemini_state
 from trunkline.dialects.gemini import writer as gemini_writer
-from trunkline.dialects.gemini.body import without_foreign_proofs
+from trunkline.dialects.gemini.body import MAY_BE_FOREIGN, without_foreign_proofs
 from trunkline.dialects.gemini.embeddings import GeminiEmbeddingsIngress
 from trunkline.dialects.gemini.facts import facts_of
 from trunkline.dialects.gemini.fields import Fields, camel, one_spelling
@@ -190,15 +190,15 @@ class Gemini:
         keys = envelope.keys
         if envelope.operation is Operation.COUNT and target.provider.quirks.counts_bare:
             keys = next((top_level(bytes(raw)) for name, raw in keys.items() if camel(name) == _WRAPPER), keys)
-            changes, dropped = _changes(keys)
+            changes, dropped = _changes(keys, body)
             body = join(keys, {**changes, **_uncounted(keys)})
             return _request(body, target, _ACTION[Operation.COUNT, False], dropped=dropped)
-        changes, dropped = _changes(keys)
+        changes, dropped = _changes(keys, body)
         if envelope.operation is Operation.COUNT:
             for name, raw in keys.items():
                 if camel(name) == _WRAPPER:
                     inner = top_level(bytes(raw))
-                    inner_changes, dropped = _changes(inner)
+                    inner_changes, dropped = _changes(inner, body)
                     model = msgspec.json.encode(f"models/{target.model.id}")
                     changes[name] = join(inner, {**inner_changes, "model": model})
         body = join(keys, changes) if changes else body
@@ -236,8 +236,8 @@ def _uncounted(keys: Iterable[str]) -> dict[str, bytes | None]:
     return {name: None for name in keys if camel(name) not in _COUNTED}
 
 
-def _changes(keys: Mapping[str, msgspec.Raw]) -> tuple[dict[str, bytes | None], tuple[str, ...]]:
-    """What must change in a client's own request, and the names of what is lost by it.
+def _changes(keys: Mapping[str, msgspec.Raw], body: bytes) -> tuple[dict[str, bytes | None], tuple[str, ...]]:
+    """What must change in a client's own request, or one inside of it, and the names of what is lost by it.
 
     The model is taken out, which the path names, storing is turned off where it is spoken of, and proofs of other
     providers go nowhere.
@@ -248,9 +248,11 @@ def _changes(keys: Mapping[str, msgspec.Raw]) -> tuple[dict[str, bytes | None], 
         changes["model"] = None
     if "store" in keys:
         changes["store"] = b"false"
-    if "contents" in keys and (contents := without_foreign_proofs(bytes(keys["contents"]))) is not None:
-        changes["contents"] = contents
-        dropped = ("reasoning.signature",)
+    if "contents" in keys and MAY_BE_FOREIGN in body:
+        contents = without_foreign_proofs(keys["contents"])
+        if contents is not None:
+            changes["contents"] = contents
+            dropped = ("reasoning.signature",)
     return changes, dropped
 
 
