@@ -56,12 +56,8 @@ class Tally:
             match event:
                 case Delta():
                     content = self._add_text(event) or content
-                case Start(index=index, kind=kind):
-                    self._kinds[index] = kind
-                    if kind is BlockKind.TOOL_CALL:
-                        content = True
-                    if kind is not BlockKind.TEXT:
-                        self.features.update(features(event))
+                case Start():
+                    content = self._add_block(event) or content
                 case End(citations=citations):
                     if citations:
                         self.features.update(features(event))
@@ -76,6 +72,12 @@ class Tally:
             self.has_content = True
             self.first_content_at = now
         return content
+
+    def _add_block(self, start: Start) -> bool:
+        self._kinds[start.index] = start.kind
+        if start.kind is not BlockKind.TEXT:
+            self.features.update(features(start))
+        return start.kind is BlockKind.TOOL_CALL
 
     def _add_text(self, delta: Delta) -> bool:
         kind = self._kinds.get(delta.index, BlockKind.TEXT)
