@@ -116,6 +116,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     finish: str = ""
     usage: Spent | None = None
     cost: float | None = None
+    provider: str | None = None
     value: Any = None
     error: SeenError | None = None
     left_at: float | None = None

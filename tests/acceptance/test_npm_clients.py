@@ -193,6 +193,12 @@ def test_openrouters_own_provider_package_reads_the_cost(batch: Batch) -> None:
     assert of(batch, "ai_openrouter", "scripted_openrouter", "stream").cost == COST
 
 
+@pytest.mark.parametrize("scenario", ["stream", "whole"])
+def test_openrouters_own_provider_package_reads_who_served_it(batch: Batch, scenario: str) -> None:
+    """The row's name, which is its label where it has none."""
+    assert of(batch, "ai_openrouter", "scripted_anthropic_messages", scenario).provider == "scripted_anthropic_messages"
+
+
 @every_client
 def test_a_model_that_nobody_serves_is_not_found(batch: Batch, client: str) -> None:
     error = batch.seen[client, "scripted_openai_chat", "unknown"].error

@@ -56,27 +56,28 @@ class Tally:
             match event:
                 case Delta():
                     content = self._add_text(event) or content
+                case Start():
+                    content = self._add_block(event) or content
+                case End(citations=citations):
+                    if citations:
+                        self.features.update(features(event))
                 case Usage():
                     self.usage = event
+                case Finish():
+                    self.finish = event
+                    self.features.update(features(event))
                 case Head():
                     self.head = event
-                case _:
-                    content = self._mark(event) or content
         if content and not self.has_content:
             self.has_content = True
             self.first_content_at = now
         return content
 
-    def _mark(self, event: Start | End | Finish) -> bool:
-        """Note where a block begins or ends, or the answer; whether that is content."""
-        kind = BlockKind.TEXT
-        if isinstance(event, Start):
-            self._kinds[event.index] = kind = event.kind
-        elif isinstance(event, Finish):
-            self.finish = event
-        if kind is not BlockKind.TEXT or not isinstance(event, Start):
-            self.features.update(features(event))
-        return kind is BlockKind.TOOL_CALL
+    def _add_block(self, start: Start) -> bool:
+        self._kinds[start.index] = start.kind
+        if start.kind is not BlockKind.TEXT:
+            self.features.update(features(start))
+        return start.kind is BlockKind.TOOL_CALL
 
     def _add_text(self, delta: Delta) -> bool:
         kind = self._kinds.get(delta.index, BlockKind.TEXT)

@@ -212,11 +212,11 @@ def _outlet(exchange: Exchange, attempt: Attempt) -> Callable[[Batch], Iterable[
 
 
 def _forward(forwarder: Forwarder, batch: Batch) -> Iterable[bytes]:
-    frames = batch.frames
-    out = forwarder.forward(frames[0]) if len(frames) == 1 else b"".join([forwarder.forward(one) for one in frames])
-    batch.clear()
+    told = [forwarder.forward(one) for one in batch.frames]
+    batch.clear()  # before they are joined, once: one may be many megabytes
     if batch.is_over:
-        out += forwarder.close()
+        told.append(forwarder.close())
+    out = told.pop() if len(told) == 1 else b"".join(told)
     return (out,) if out else ()
 
 

@@ -105,6 +105,7 @@ function note(seen, usage, metadata) {
     reasoning: usage.outputTokenDetails?.reasoningTokens ?? null,
   };
   seen.cost = metadata?.openrouter?.usage?.cost ?? null;
+  seen.provider = metadata?.openrouter?.provider ?? null;
 }
 
 /** An error of the request has a status. One within a stream is what the provider package makes of it: a plain object. */
