@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -10,9 +9,9 @@ import msgspec
 
 from trunkline.app import Application
 from trunkline.core.resilience import RetryLimits
+from trunkline.server import Server
 from trunkline.settings.reading import load
 from trunkline.supervisor.sockets import listen
-from trunkline.supervisor.worker import EmbeddedServer, server_config
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from trunkline.settings.values import Settings
     from trunkline.upstream.scripted import ScriptedUpstream
 
+CLOSING_S = 2.0
 KEY = "sk-or-v1-canary-key-of-the-router-0123456789"
 
 
@@ -37,8 +37,9 @@ def openrouter(
 class Router:
     """A running router. `url` has no slash at the end."""
 
-    def __init__(self, app: Application, port: int) -> None:
+    def __init__(self, app: Application, server: Server, port: int) -> None:
         self.app = app
+        self.server = server
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
 
@@ -56,15 +57,13 @@ async def serving(
     app = Application(settings, keys=keys, reread=reread)
     await app.start()
     listening = await listen("127.0.0.1", 0)
-    server = EmbeddedServer(server_config(app))
-    running = asyncio.create_task(server.serve(sockets=list(listening.sockets)))
+    server = Server(app)
+    await server.start(listening.sockets)
     try:
-        await server.accepts.wait()
-        yield Router(app, listening.port)
+        yield Router(app, server, listening.port)
     finally:
         app.begin_drain()
         app.cut()
-        server.should_exit = True
-        await running
+        await server.close(CLOSING_S)
         await app.stop()
         listening.close()

@@ -71,3 +71,9 @@ SLOW_S = size(2, 30)
 
 FALLBACKS = size(2, 50)
 """T07: requests for each fault and dialect of client."""
+
+SLOW_SENDERS = size(100, 2_000)
+"""T52: connections that send their headers, or their bodies, a byte at a time."""
+
+BODY_MIB = size(64, 1_024)
+"""T60: how large a body is that nobody wants."""

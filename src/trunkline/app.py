@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from trunkline.access.keys import Keys
+from trunkline.access.quota import Unlimited
 from trunkline.core.call import Operation
 from trunkline.core.problem import Kind, Problem
 from trunkline.core.record import Record
@@ -137,6 +138,7 @@ class Application:
         )
         gateway = Gateway(
             planner=planner,
+            quota=Unlimited(),
             failover=Failover(attempter, health, settings.retries, chance=chance),
             history=self._history,
             sinks=sinks,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import atexit
 import logging
 import os
 import sys
 from bisect import bisect_left
 from collections import OrderedDict
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -16,6 +19,8 @@ from trunkline.core.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from structlog.typing import EventDict
 
 BUCKETS_S: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 MAX_SERIES: Final = 1_000
@@ -30,25 +35,22 @@ def configure_logging(level: str, log_format: str) -> None:
     number = getattr(logging, level.upper())
     is_terminal = sys.stderr.isatty()
     is_pretty = log_format == "pretty" or (log_format == "auto" and is_terminal)
-    renderer: Any = (
-        structlog.dev.ConsoleRenderer(
+    prepare: list[Any]
+    if is_pretty:
+        renderer: Any = structlog.dev.ConsoleRenderer(
             sort_keys=False,
             pad_event_to=0,
             colors=is_terminal and not os.environ.get("NO_COLOR"),
             exception_formatter=structlog.dev.plain_traceback,
         )
-        if is_pretty
-        else structlog.processors.JSONRenderer(serializer=_to_json)
-    )
-    prepare: list[Any] = [
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="%H:%M:%S" if is_pretty else "iso", utc=not is_pretty),
-        *([] if is_pretty else [structlog.processors.format_exc_info]),
-    ]
+        prepare = [structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False)]
+    else:
+        renderer = _json_line
+        prepare = [_stamped]
     structlog.configure(
         processors=[*prepare, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr) if is_pretty else _Lines,
         cache_logger_on_first_use=True,
     )
     libraries = logging.StreamHandler(sys.stderr)
@@ -61,33 +63,81 @@ def configure_logging(level: str, log_format: str) -> None:
     logging.basicConfig(level=max(number, logging.WARNING), handlers=[libraries])
 
 
-def _to_json(value: Any, **_: Any) -> str:
-    return msgspec.json.encode(value, enc_hook=repr).decode()
+def _stamped(_: Any, level: str, event: EventDict) -> EventDict:
+    """The event with its level, its time, and the traceback of what was raised."""
+    event["level"] = _LEVEL.get(level, level)
+    event["timestamp"] = datetime.now(UTC).isoformat()[:-6] + "Z"
+    return structlog.processors.format_exc_info(_, level, event) if "exc_info" in event else event
+
+
+_LEVEL: Final = {"exception": "error", "warn": "warning"}
+
+
+def _json_line(_: Any, __: str, event: EventDict) -> str:
+    return msgspec.json.encode(event, enc_hook=repr).decode()
+
+
+class _Lines:
+    """Standard error, line by line; those that are written in one turn of the event loop leave it together."""
+
+    def __init__(self, *_: Any) -> None:
+        self._held: list[str] = []
+        atexit.register(self._write)
+
+    def msg(self, line: str) -> None:
+        """Write one line."""
+        self._held.append(line)
+        if len(self._held) > 1:
+            return
+        try:
+            asyncio.get_running_loop().call_soon(self._write)
+        except RuntimeError:
+            self._write()
+
+    debug = info = warning = warn = error = exception = critical = fatal = log = msg
+
+    def _write(self) -> None:
+        held, self._held = self._held, []
+        if not held:
+            return
+        sys.stderr.write("\n".join(held) + "\n")
+        sys.stderr.flush()
 
 
 class LogSink:
     """One line a request. No prompt, no key: a Record holds none."""
 
     def __init__(self) -> None:
-        self._log = structlog.get_logger("trunkline")
+        self._log = structlog.get_logger("trunkline").bind()
+        self._processors: list[Any] = structlog.get_config()["processors"]
+        self._lines = _Lines()
 
     def accept(self, record: Record) -> None:
         """Write the line of one finished request."""
         usage = record.usage
-        fields: dict[str, Any] = {
-            "id": record.request_id,
-            "route": record.route,
-            "model": record.model,
-            "provider": record.provider,
-            "status": record.status,
-            "tokens_in": usage.input_tokens if usage else None,
-            "tokens_out": usage.output_tokens if usage else None,
-            "first_token_ms": round(record.first_token_ms) if record.first_token_ms is not None else None,
-            "total_ms": round(record.total_ms),
-            "problem": record.problem,
-            "detail": record.detail,
-        }
-        self._log.info(record.outcome.value, **{name: value for name, value in fields.items() if value is not None})
+        fields: dict[str, Any] = {"id": record.request_id, "route": record.route}
+        if record.provider is not None:
+            fields["model"] = record.model
+            fields["provider"] = record.provider
+        fields["status"] = record.status
+        if usage is not None:
+            if usage.input_tokens is not None:
+                fields["tokens_in"] = usage.input_tokens
+            if usage.output_tokens is not None:
+                fields["tokens_out"] = usage.output_tokens
+        if record.first_token_ms is not None:
+            fields["first_token_ms"] = round(record.first_token_ms)
+        fields["total_ms"] = round(record.total_ms)
+        if record.problem is not None:
+            fields["problem"] = record.problem
+            if record.detail is not None:
+                fields["detail"] = record.detail
+        if self._processors[-1] is _json_line and self._processors[0] is _stamped:
+            if self._log.is_enabled_for(logging.INFO):  # the same, without what structlog could do to it on the way
+                fields["event"] = record.outcome.value
+                self._lines.msg(_json_line(None, "info", _stamped(None, "info", fields)))
+            return
+        self._log.info(record.outcome.value, **fields)
 
     def responded(
         self, request_id: str, method: str, route: str, status: int, total_ms: float, *, is_quiet: bool

@@ -22,6 +22,7 @@ from dialects.answer_native import (
     chat,
     chat_message,
     chat_says,
+    completion,
     gemini,
     part_says,
     reply,
@@ -31,7 +32,7 @@ from dialects.answer_native import (
     text_delta,
 )
 from dialects.every_dialect import ANTHROPIC, CHAT, GEMINI, RESPONSES
-from dialects.features import SEED, AnswerFeature
+from dialects.features import COMPLETIONS, SEED, AnswerFeature
 from trunkline.core.call import Opaque
 from trunkline.core.reply import Block, BlockKind, Citation, Finish, FinishReason, Logprob
 from trunkline.dialects.opaque import wrap
@@ -48,6 +49,7 @@ TEXT = AnswerFeature(
         RESPONSES: said_item({"type": "output_text", "text": "Hi."}),
         ANTHROPIC: {"content": [{"type": "text", "text": "Hi."}]},
         GEMINI: candidate({"text": "Hi."}),
+        COMPLETIONS: completion(),
     },
     stream={
         CHAT: chat({"content": "Hi"}, {"content": "."}),
@@ -61,6 +63,7 @@ TEXT = AnswerFeature(
         RESPONSES: {"type": "response.output_text.delta", "delta": "Hi."},
         ANTHROPIC: {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "Hi."}},
         GEMINI: part_says(text="Hi."),
+        COMPLETIONS: completion(),
     },
 )
 
@@ -144,7 +147,7 @@ ARGUMENTS = AnswerFeature(
         ANTHROPIC: {"delta": {"type": "input_json_delta", "partial_json": CALL.text}},
         GEMINI: part_says(**function_call(CALL)),
     },
-    unsaid={SEED: ONLY_WORDS},
+    unsaid={SEED: ONLY_WORDS, COMPLETIONS: ONLY_WORDS},
 )
 
 PARALLEL = AnswerFeature(
@@ -172,7 +175,7 @@ PARALLEL = AnswerFeature(
         ANTHROPIC: {"index": 1, "delta": {"type": "input_json_delta", "partial_json": OTHER_CALL.text}},
         GEMINI: part_says(**function_call(OTHER_CALL)),
     },
-    unsaid={SEED: ONLY_WORDS},
+    unsaid={SEED: ONLY_WORDS, COMPLETIONS: ONLY_WORDS},
 )
 
 THOUGHT: Final = Block(BlockKind.REASONING, "A city.")
@@ -216,7 +219,7 @@ REASONING = AnswerFeature(
         ANTHROPIC: {"delta": {"type": "thinking_delta", "thinking": "A city."}},
         GEMINI: part_says(text="A city.", thought=True),
     },
-    unsaid={SEED: ONLY_WORDS},
+    unsaid={SEED: ONLY_WORDS, COMPLETIONS: ONLY_WORDS},
 )
 
 FOREIGN: Final = Opaque("elsewhere", b'"proof"')
@@ -279,7 +282,7 @@ SIGNATURES = AnswerFeature(
         ANTHROPIC: {"delta": {"type": "signature_delta", "signature": WRAPPED}},
         GEMINI: part_says(thought=True, thoughtSignature=urlsafe_b64encode(WRAPPED.encode()).decode()),
     },
-    unsaid={SEED: ONLY_WORDS},
+    unsaid={SEED: ONLY_WORDS, COMPLETIONS: ONLY_WORDS},
 )
 
 NO: Final = Block(BlockKind.REFUSAL, "I cannot.")
@@ -293,6 +296,7 @@ REFUSAL = AnswerFeature(
         RESPONSES: said_item({"type": "refusal", "refusal": "I cannot."}),
         ANTHROPIC: {"content": [{"type": "text", "text": "I cannot."}]},
         GEMINI: candidate({"text": "I cannot."}),
+        COMPLETIONS: completion("I cannot."),
     },
     stream={
         CHAT: chat({"refusal": "I "}, {"refusal": "cannot."}),
@@ -307,8 +311,9 @@ REFUSAL = AnswerFeature(
         RESPONSES: {"type": "response.refusal.delta", "delta": "I cannot."},
         ANTHROPIC: {"delta": {"type": "text_delta", "text": "I cannot."}},
         GEMINI: part_says(text="I cannot."),
+        COMPLETIONS: completion("I cannot."),
     },
-    notes=dict.fromkeys((SEED, ANTHROPIC, GEMINI), "as plain text"),
+    notes=dict.fromkeys((SEED, ANTHROPIC, GEMINI, COMPLETIONS), "as plain text"),
 )
 
 TOKENS: Final = (
@@ -340,6 +345,12 @@ LIKELIEST: Final = [
     {"candidates": []},
 ]
 RESULT: Final = {"chosenCandidates": CHOSEN, "topCandidates": LIKELIEST}
+COLUMNS: Final = {
+    "tokens": ["Hi", "."],
+    "token_logprobs": [-0.25, -0.5],
+    "top_logprobs": [{"Hi": -0.25, "Yo": -2.5}, {}],
+    "text_offset": [0, 2],
+}
 
 
 def counted_chunk(text: str, tokens: list[dict[str, Any]]) -> dict[str, Any]:
@@ -372,6 +383,7 @@ LOGPROBS = AnswerFeature(
         },
         RESPONSES: said_item({"type": "output_text", "text": "Hi.", "logprobs": OPENAIS}),
         GEMINI: {"candidates": [{**candidate({"text": "Hi."})["candidates"][0], "logprobsResult": RESULT}]},
+        COMPLETIONS: completion(logprobs=COLUMNS),
     },
     stream={
         CHAT: [counted_chunk("Hi", OPENAIS[:1]), counted_chunk(".", OPENAIS[1:]), chat()[0]],
@@ -382,6 +394,7 @@ LOGPROBS = AnswerFeature(
         CHAT: {"choices": [{"delta": {"content": "Hi."}, "logprobs": {"content": OPENAIS}}]},
         RESPONSES: {"type": "response.output_text.delta", "delta": "Hi.", "logprobs": OPENAIS},
         GEMINI: {"candidates": [{"content": {"parts": [{"text": "Hi."}]}, "logprobsResult": RESULT}]},
+        COMPLETIONS: completion(logprobs=COLUMNS),
     },
     unsaid={SEED: ONLY_WORDS, ANTHROPIC: "there is no field for them"},
 )
@@ -441,7 +454,11 @@ CITATIONS = AnswerFeature(
         RESPONSES: {"type": "response.output_text.annotation.added", "annotation": FLAT},
         GEMINI: {"candidates": [{"finishReason": "STOP", "groundingMetadata": GROUNDING}]},
     },
-    unsaid={SEED: ONLY_WORDS, ANTHROPIC: "its citations must be proved by its own search"},
+    unsaid={
+        SEED: ONLY_WORDS,
+        COMPLETIONS: ONLY_WORDS,
+        ANTHROPIC: "its citations must be proved by its own search",
+    },
 )
 
 CONTENT: Final = (TEXT, ARGUMENTS, PARALLEL, REASONING, SIGNATURES, REFUSAL, CITATIONS, LOGPROBS)

@@ -17,6 +17,7 @@ from dialects.answer_native import (
     candidate,
     chat,
     chat_message,
+    completion,
     ends,
     gemini,
     reply,
@@ -26,7 +27,7 @@ from dialects.answer_native import (
     text_delta,
 )
 from dialects.every_dialect import ANTHROPIC, CHAT, GEMINI, RESPONSES
-from dialects.features import SEED, AnswerFeature
+from dialects.features import COMPLETIONS, SEED, AnswerFeature
 from trunkline.core.reply import Finish, FinishReason, Head, Reply, Usage
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def finish(title: str, reason: FinishReason, words: Mapping[str, str], **more: A
             RESPONSES: {**said_item({"type": "output_text", "text": "Hi."}), "status": cut, **why},
             ANTHROPIC: {"content": [{"type": "text", "text": "Hi."}], "stop_reason": words[ANTHROPIC]},
             GEMINI: candidate({"text": "Hi."}, finish=words[GEMINI]),
+            COMPLETIONS: completion(finish_reason=words[CHAT]),
         },
         stream={
             CHAT: chat({"content": "Hi."}, finish=words[CHAT]),
@@ -60,6 +62,7 @@ def finish(title: str, reason: FinishReason, words: Mapping[str, str], **more: A
             RESPONSES: {"type": f"response.{cut}", "response": {"status": cut, **why}},
             ANTHROPIC: {"type": "message_delta", "delta": {"stop_reason": words[ANTHROPIC]}},
             GEMINI: {"candidates": [{"finishReason": words[GEMINI]}]},
+            COMPLETIONS: completion("", finish_reason=words[CHAT]),
             **more.pop("told", {}),
         },
         **more,
@@ -109,7 +112,7 @@ STOP_SEQUENCE = AnswerFeature(
     },
     unsaid={
         SEED: ONLY_WORDS,
-        **dict.fromkeys((CHAT, RESPONSES, GEMINI), "there is no field for it"),
+        **dict.fromkeys((CHAT, RESPONSES, GEMINI, COMPLETIONS), "there is no field for it"),
     },
 )
 
@@ -127,6 +130,7 @@ def usage(
         RESPONSES: {**said_item({"type": "output_text", "text": "Hi."}), "usage": words.get(RESPONSES)},
         ANTHROPIC: {"content": [{"type": "text", "text": "Hi."}], "usage": words.get(ANTHROPIC)},
         GEMINI: {**candidate({"text": "Hi."}), "usageMetadata": words.get(GEMINI)},
+        COMPLETIONS: {**completion(), "usage": words.get(CHAT)},
     }
     stream: dict[str, list[dict[str, Any]]] = {
         CHAT: chat({"content": "Hi."}, usage=words.get(CHAT)),
@@ -139,15 +143,17 @@ def usage(
         RESPONSES: {"type": "response.completed", "response": {"usage": words.get(RESPONSES)}},
         ANTHROPIC: {"type": "message_delta", "usage": words.get(ANTHROPIC)},
         GEMINI: {"usageMetadata": words.get(GEMINI)},
+        COMPLETIONS: {"choices": [], "usage": words.get(CHAT)},
     }
     return AnswerFeature(
         title,
         reply(HI, usage=counted),
         lambda told: told.usage is not None and holds(told.usage),
-        whole={name: body for name, body in whole.items() if name in words},
+        whole={name: body for name, body in whole.items() if name in {*words, COMPLETIONS}},
         stream={name: events for name, events in stream.items() if name in words},
-        told={name: event for name, event in told.items() if name in words},
+        told={name: event for name, event in told.items() if name in {*words, COMPLETIONS}},
         unsaid={SEED: ONLY_WORDS, **(unsaid or {})},
+        is_receipted=True,
     )
 
 
@@ -219,6 +225,7 @@ NAMES = AnswerFeature(
         RESPONSES: {**said_item({"type": "output_text", "text": "Hi."}), "model": "served-model"},
         ANTHROPIC: {"content": [{"type": "text", "text": "Hi."}], "model": "served-model"},
         GEMINI: {**candidate({"text": "Hi."}), "modelVersion": "served-model"},
+        COMPLETIONS: {**completion(), "model": "served-model"},
     },
     stream={
         CHAT: [{**chunk, "model": "served-model"} for chunk in chat({"content": "Hi."})],
@@ -237,8 +244,10 @@ NAMES = AnswerFeature(
         RESPONSES: {"type": "response.created", "response": {"model": "served-model"}},
         ANTHROPIC: {"type": "message_start", "message": {"model": "served-model"}},
         GEMINI: {"modelVersion": "served-model"},
+        COMPLETIONS: {"model": "served-model"},
     },
     unsaid={SEED: "it stands in the header `x-trunkline-model`"},
+    is_receipted=True,
 )
 
 ENDING: Final = (

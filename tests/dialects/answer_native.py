@@ -94,6 +94,11 @@ def candidate(*parts: dict[str, Any], finish: str = "STOP") -> dict[str, Any]:
     return {"candidates": [{"index": 0, "content": {"role": "model", "parts": list(parts)}, "finishReason": finish}]}
 
 
+def completion(text: str = "Hi.", **choice: Any) -> dict[str, Any]:
+    """The choice of a completion, or of a chunk of one."""
+    return {"choices": [{"index": 0, "text": text, **choice}]}
+
+
 def chat_says(**delta: Any) -> dict[str, Any]:
     """A chunk that says this."""
     return {"choices": [{"delta": delta}]}

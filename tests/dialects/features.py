@@ -15,8 +15,9 @@ from dialects.admission import translated
 from dialects.every_dialect import DIALECTS, OPENING, target_of, told
 from trunkline.core.call import Call, Extras, Message, Role, Text, ToolResult
 from trunkline.core.problem import Kind, Problem
-from trunkline.core.reply import Reply, unfold
+from trunkline.core.reply import Reply, features, unfold
 from trunkline.dialects import sse
+from trunkline.dialects.openai_chat.completions import OpenAICompletionsIngress
 from trunkline.dialects.simple import Simple
 from trunkline.dialects.sse import Framer
 
@@ -24,14 +25,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from trunkline.core.catalog import Target
-    from trunkline.dialects.dialect import Egress, Ingress
+    from trunkline.dialects.dialect import Egress, Ingress, WholeIngress
 
 SEED = "seed"
 """The seed's own dialect, which has only an ingress."""
+COMPLETIONS = "openai_completions"
+"""OpenAI's older completions: an ingress, too."""
 
 INGRESSES: Mapping[str, Ingress] = {
     SEED: Simple(),
     **{name: dialect.ingress for name, dialect in DIALECTS.items()},
+    COMPLETIONS: OpenAICompletionsIngress(),
 }
 PLAIN = "openai_chat, plain"
 """A provider of chat completions that takes nothing beyond the dialect's core."""
@@ -52,6 +56,7 @@ BASE: Mapping[str, dict[str, Any]] = {
         "messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}],
     },
     "gemini": {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]},
+    COMPLETIONS: {"model": "m", "prompt": "Hi"},
 }
 """A request that asks for nothing but an answer."""
 
@@ -129,6 +134,8 @@ class AnswerFeature(NamedTuple):
     told: Mapping[str, dict[str, Any]] = {}
     unsaid: Mapping[str, str] = {}
     """Why clients of a dialect are not told of it: their dialect has no word for it."""
+    is_receipted: bool = False
+    """Whether the receipt has it in a field of its own; else it is named there where a client is not told of it."""
     notes: Mapping[str, str] = {}
     """In which form clients of a dialect are told of it."""
 
@@ -154,12 +161,12 @@ def request_in(feature: RequestFeature, name: str) -> Cell:
     try:
         call = translated(ingress, body)
     except Problem as problem:
-        return _refused(problem, note)
+        return refused(problem, note)
     if feature.is_in(call, name):
         return Cell(Outcome.KEPT, note=note)
     extras = tuple(dict.fromkeys(extras_of(call)))
     if extras and all(_names_the_loss(call, other) for other in DIALECTS if other != name):
-        return Cell(Outcome.VERBATIM, extras, note)
+        return Cell(Outcome.VERBATIM if name in DIALECTS else Outcome.DROPPED, extras, note)
     return Cell(Outcome.LOST)
 
 
@@ -170,14 +177,14 @@ def request_out(feature: RequestFeature, name: str) -> Cell:
     dialect = target.provider.dialect
     said = feature.own.get(dialect, feature.call)
     if said is None:
-        return Cell(Outcome.VERBATIM)
+        return Cell(Outcome.VERBATIM if dialect in feature.native else Outcome.NO_WORD)
     nothing = Call(messages=(HI,), stream=False)
     call = msgspec.structs.replace(nothing, **said)
     before = egress.write_call(nothing, target)
     try:
         request = egress.write_call(call, target)
     except Problem as problem:
-        return _refused(problem, note)
+        return refused(problem, note)
     names = tuple(lost for lost in request.dropped if lost not in before.dropped)
     words = feature.told.get(name, feature.told.get(dialect, feature.native.get(dialect)))
     if words is not None and contains(msgspec.json.decode(request.body), words):
@@ -201,12 +208,20 @@ def answer_in(feature: AnswerFeature, name: str) -> Cell:
 def answer_out(feature: AnswerFeature, name: str) -> Cell:
     """A client of this dialect is told of it, streamed and whole; or there is a reason why not."""
     unsaid = feature.unsaid.get(name)
-    is_said = _is_streamed(feature, name) and (name not in DIALECTS or _is_in_whole(feature, name))
-    if is_said is (unsaid is None):
-        if is_said:
-            return Cell(Outcome.KEPT, note=feature.notes.get(name, ""))
-        return Cell(Outcome.DROPPED, note=unsaid or "")
-    return Cell(Outcome.LOST)
+    is_said = _is_streamed(feature, name) and (name == SEED or _is_in_whole(feature, name))
+    names = _named_as_unsaid(feature, name)
+    is_honest = not names if is_said else bool(names) or feature.is_receipted
+    if is_said is not (unsaid is None) or not is_honest:
+        return Cell(Outcome.LOST)
+    if is_said:
+        return Cell(Outcome.KEPT, note=feature.notes.get(name, ""))
+    return Cell(Outcome.DROPPED, names, unsaid or "")
+
+
+def _named_as_unsaid(feature: AnswerFeature, name: str) -> tuple[str, ...]:
+    """What the router names as dropped where a client of this dialect gets this answer."""
+    held = {one for event in unfold(feature.reply) for one in features(event)}
+    return tuple(sorted(held & INGRESSES[name].unsaid))
 
 
 def _is_streamed(feature: AnswerFeature, name: str) -> bool:
@@ -222,7 +237,8 @@ def _is_streamed(feature: AnswerFeature, name: str) -> bool:
 
 
 def _is_in_whole(feature: AnswerFeature, name: str) -> bool:
-    body = DIALECTS[name].ingress.write_reply(feature.reply, OPENING)
+    ingress = cast("WholeIngress", INGRESSES[name])
+    body = ingress.write_reply(feature.reply, OPENING)
     return name in feature.whole and contains(msgspec.json.decode(body), feature.whole[name])
 
 
@@ -279,7 +295,7 @@ def _names_the_loss(call: Call, name: str) -> bool:
     return all(any(extra in lost for lost in dropped) for extra in extras_of(call))
 
 
-def _refused(problem: Problem, note: str) -> Cell:
+def refused(problem: Problem, note: str = "") -> Cell:
     """A refusal names the field; without a name nobody knows what to leave out."""
     if problem.kind is not Kind.INVALID_REQUEST or problem.param is None:
         return Cell(Outcome.LOST, note=problem.message)

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from dialects.every_dialect import ANTHROPIC, CHAT, GEMINI, RESPONSES
-from dialects.features import HI, SEED, RequestFeature
+from dialects.every_dialect import ANTHROPIC, GEMINI
+from dialects.features import HI, RequestFeature
 from dialects.request_native import (
     PAPER,
     PDF,
@@ -35,7 +35,9 @@ from trunkline.core.call import (
 )
 
 TEXT = [
-    RequestFeature("text", {"messages": (HI,)}, {SEED: {}, CHAT: {}, RESPONSES: {}, ANTHROPIC: {}, GEMINI: {}}),
+    RequestFeature(
+        "text", {"messages": (HI,)}, fields(seed={}, chat={}, responses={}, anthropic={}, gemini={}, completions={})
+    ),
     RequestFeature(
         "system prompt",
         {"messages": (Message(Role.SYSTEM, (Text("Be kind."),)), HI)},
@@ -77,11 +79,7 @@ TEXT = [
             responses={
                 "input": [
                     {"type": "message", "role": "user", "content": "Hi"},
-                    {
-                        "type": "message",
-                        "role": "assistant",
-                        "content": [{"type": "output_text", "text": "Hello."}],
-                    },
+                    {"type": "message", "role": "assistant", "content": "Hello."},
                     {"type": "message", "role": "user", "content": "And?"},
                 ]
             },

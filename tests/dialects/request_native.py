@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from dialects.every_dialect import ANTHROPIC, CHAT, GEMINI, RESPONSES
-from dialects.features import SEED
+from dialects.features import COMPLETIONS, SEED
 from trunkline.core.call import (
     Message,
     Part,
@@ -64,10 +64,23 @@ def has(part: Part) -> Callable[[Call], bool]:
 
 
 def fields(
-    *, seed: Any = None, chat: Any = None, responses: Any = None, anthropic: Any = None, gemini: Any = None
+    *,
+    seed: Any = None,
+    chat: Any = None,
+    responses: Any = None,
+    anthropic: Any = None,
+    gemini: Any = None,
+    completions: Any = None,
 ) -> dict[str, dict[str, Any]]:
     """The dialects that have a word for it."""
-    given = {SEED: seed, CHAT: chat, RESPONSES: responses, ANTHROPIC: anthropic, GEMINI: gemini}
+    given = {
+        SEED: seed,
+        CHAT: chat,
+        RESPONSES: responses,
+        ANTHROPIC: anthropic,
+        GEMINI: gemini,
+        COMPLETIONS: completions,
+    }
     return {name: told for name, told in given.items() if told is not None}
 
 

@@ -97,7 +97,7 @@ def thought_native(
             "input": [
                 {"type": "message", "role": "user", "content": "Hi"},
                 *items,
-                {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Rome."}]},
+                {"type": "message", "role": "assistant", "content": "Rome."},
                 {"type": "message", "role": "user", "content": "And?"},
             ]
         },
@@ -214,9 +214,10 @@ SAMPLING = [
             chat={"stop": ["END", "FIN"]},
             anthropic={"stop_sequences": ["END", "FIN"]},
             gemini=config(stopSequences=["END", "FIN"]),
+            completions={"stop": ["END", "FIN"]},
         ),
     ),
-    RequestFeature("seed", {"seed": 7}, fields(chat={"seed": 7}, gemini=config(seed=7))),
+    RequestFeature("seed", {"seed": 7}, fields(chat={"seed": 7}, gemini=config(seed=7), completions={"seed": 7})),
     RequestFeature(
         "temperature",
         {"temperature": 0.5},
@@ -226,6 +227,7 @@ SAMPLING = [
             responses={"temperature": 0.5},
             anthropic={"temperature": 0.5},
             gemini=config(temperature=0.5),
+            completions={"temperature": 0.5},
         ),
     ),
     RequestFeature(
@@ -236,28 +238,39 @@ SAMPLING = [
             chat={"temperature": 1.5},
             responses={"temperature": 1.5},
             gemini=config(temperature=1.5),
+            completions={"temperature": 1.5},
         ),
     ),
     RequestFeature(
         "`top_p`",
         {"top_p": 0.5},
-        fields(chat={"top_p": 0.5}, responses={"top_p": 0.5}, anthropic={"top_p": 0.5}, gemini=config(topP=0.5)),
+        fields(
+            chat={"top_p": 0.5},
+            responses={"top_p": 0.5},
+            anthropic={"top_p": 0.5},
+            gemini=config(topP=0.5),
+            completions={"top_p": 0.5},
+        ),
     ),
     RequestFeature(
         "`top_k`",
         {"top_k": 5},
-        fields(chat={"top_k": 5}, anthropic={"top_k": 5}, gemini=config(topK=5)),
+        fields(chat={"top_k": 5}, anthropic={"top_k": 5}, gemini=config(topK=5), completions={"top_k": 5}),
         told={PLAIN: {"top_k": 5}},
     ),
     RequestFeature(
         "frequency penalty",
         {"frequency_penalty": 0.5},
-        fields(chat={"frequency_penalty": 0.5}, gemini=config(frequencyPenalty=0.5)),
+        fields(
+            chat={"frequency_penalty": 0.5}, gemini=config(frequencyPenalty=0.5), completions={"frequency_penalty": 0.5}
+        ),
     ),
     RequestFeature(
         "presence penalty",
         {"presence_penalty": 0.5},
-        fields(chat={"presence_penalty": 0.5}, gemini=config(presencePenalty=0.5)),
+        fields(
+            chat={"presence_penalty": 0.5}, gemini=config(presencePenalty=0.5), completions={"presence_penalty": 0.5}
+        ),
     ),
     RequestFeature(
         "log probabilities",
@@ -266,13 +279,18 @@ SAMPLING = [
             chat={"logprobs": True, "top_logprobs": 2},
             responses={"include": ["message.output_text.logprobs"], "top_logprobs": 2},
             gemini=config(responseLogprobs=True, logprobs=2),
+            completions={"logprobs": 2},
         ),
     ),
     RequestFeature(
         "several answers (`n`)",
         {"n": 2},
-        fields(chat={"n": 2}, gemini=config(candidateCount=2)),
+        fields(chat={"n": 2}, gemini=config(candidateCount=2), completions={"n": 2}),
     ),
+    RequestFeature("the best of several answers (`best_of`)", None, fields(completions={"best_of": 2})),
+    RequestFeature("the prompt again before the answer (`echo`)", None, fields(completions={"echo": True})),
+    RequestFeature("what follows the answer (`suffix`)", None, fields(completions={"suffix": "The end."})),
+    RequestFeature("several prompts", None, fields(completions={"prompt": ["Hi", "Ho"]})),
     RequestFeature(
         "limit of the answer",
         {"max_tokens": 100},
@@ -282,6 +300,7 @@ SAMPLING = [
             responses={"max_output_tokens": 100},
             anthropic={"max_tokens": 100},
             gemini=config(maxOutputTokens=100),
+            completions={"max_tokens": 100},
         ),
     ),
 ]
@@ -317,7 +336,12 @@ ACCOUNT = [
     RequestFeature(
         "user",
         {"user": "ann"},
-        fields(chat={"user": "ann"}, responses={"user": "ann"}, anthropic={"metadata": {"user_id": "ann"}}),
+        fields(
+            chat={"user": "ann"},
+            responses={"user": "ann"},
+            anthropic={"metadata": {"user_id": "ann"}},
+            completions={"user": "ann"},
+        ),
     ),
     RequestFeature(
         "service tier",
@@ -332,6 +356,7 @@ ACCOUNT = [
             responses={"text": {"verbosity": "low"}},
             anthropic={"inference_geo": "eu"},
             gemini={"safetySettings": [{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "OFF"}]},
+            completions={"logit_bias": {"50256": -100}},
         ),
     ),
     RequestFeature(

@@ -140,6 +140,15 @@ def test_every_kind_of_problem_is_told_with_a_type_of_the_dialects(kind: Kind) -
     assert INGRESS.write_problem(problem) == b"event: error\ndata: " + msgspec.json.encode(body) + b"\n\n"
 
 
+def test_a_problem_names_the_request() -> None:
+    problem = Problem(Kind.TRUNCATED, "It broke.")
+    body = INGRESS.write_problem(problem, as_json=True, request_id=OPENING.id)
+    assert msgspec.json.decode(body)["request_id"] == OPENING.id
+    event = b"event: error\ndata: " + body + b"\n\n"
+    assert INGRESS.writer(OPENING).write_problem(problem) == event
+    assert INGRESS.forwarder(OPENING).write_problem(problem) == event
+
+
 def test_a_conversation_that_is_too_long_is_told_in_words_that_clients_know() -> None:
     body = msgspec.json.decode(INGRESS.write_problem(Problem(Kind.CONTEXT_TOO_LONG, "Shorten it."), as_json=True))
     assert body["error"]["message"] == "prompt is too long: Shorten it."
@@ -232,24 +241,24 @@ def test_a_page_instead_of_a_stream_is_no_answer() -> None:
 @pytest.mark.parametrize("path", sorted(TRANSCRIPTS.glob("*.sse")), ids=lambda path: path.stem)
 def test_the_same_dialect_passes_every_payload_untouched_but_the_last_word(path: Path) -> None:
     frames = Framer().feed(path.read_bytes())
-    forwarder = Forwarder()
+    forwarder = Forwarder(OPENING)
     sent = b"".join(forwarder.forward(one) for one in frames)
     assert Framer().feed(sent) == [one for one in frames if one.event != b"message_stop"]
     assert Framer().feed(forwarder.close()) == [Frame(b'{"type":"message_stop"}', b"message_stop")]
 
 
 def test_the_upstreams_own_last_word_is_the_one_that_is_sent() -> None:
-    forwarder = Forwarder()
+    forwarder = Forwarder(OPENING)
     assert forwarder.forward(Frame(b'{"type":"message_stop", "receipt":1}', b"message_stop")) == b""
     assert forwarder.forward(frame({"type": "ping"})) == b""
     assert forwarder.close() == b'event: message_stop\ndata: {"type":"message_stop", "receipt":1}\n\n'
 
 
 def test_an_event_without_a_name_gets_that_of_its_type() -> None:
-    sent = Forwarder().forward(Frame(b'{"type":"ping",\n"n":1}'))
+    sent = Forwarder(OPENING).forward(Frame(b'{"type":"ping",\n"n":1}'))
     assert sent == b'event: ping\ndata: {"type":"ping",\ndata: "n":1}\n\n'
 
 
 @pytest.mark.parametrize("data", [b"[DONE]", b"", b": keep-alive", b'{"type":"a\\nb"}'])
 def test_what_is_no_event_is_not_forwarded(data: bytes) -> None:
-    assert Forwarder().forward(Frame(data)) == b""
+    assert Forwarder(OPENING).forward(Frame(data)) == b""

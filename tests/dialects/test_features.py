@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
+from dialects import embedding_features as embeddings
 from dialects.answer_content import TEXT
 from dialects.answer_features import ANSWERS
 from dialects.every_dialect import DIALECTS
@@ -24,6 +25,7 @@ from dialects.features import (
 from dialects.request_features import REQUESTS
 
 if TYPE_CHECKING:
+    from dialects.embedding_features import EmbedFeature, VectorFeature
     from dialects.features import AnswerFeature, RequestFeature
 
 
@@ -55,8 +57,22 @@ def test_what_a_client_is_not_told_has_its_reason(feature: AnswerFeature, name: 
     assert answer_out(feature, name).outcome is not Outcome.LOST
 
 
+@pytest.mark.parametrize("feature", embeddings.REQUESTS, ids=titled)
+def test_what_embeddings_are_asked_with_is_held_told_or_named(feature: EmbedFeature) -> None:
+    cells = [embeddings.request_in(feature, name) for name in embeddings.CLIENTS]
+    cells += [embeddings.request_out(feature, name) for name in embeddings.PROVIDERS]
+    assert all(cell.outcome is not Outcome.LOST for cell in cells)
+
+
+@pytest.mark.parametrize("feature", embeddings.ANSWERS, ids=titled)
+def test_what_vectors_come_with_is_held_and_told(feature: VectorFeature) -> None:
+    cells = [embeddings.answer_in(feature, name) for name in embeddings.PROVIDERS]
+    cells += [embeddings.answer_out(feature, name) for name in embeddings.CLIENTS]
+    assert all(cell.outcome is not Outcome.LOST for cell in cells)
+
+
 def test_every_feature_stands_in_the_table_once() -> None:
-    for features in (REQUESTS, ANSWERS):
+    for features in (REQUESTS, ANSWERS, embeddings.REQUESTS, embeddings.ANSWERS):
         titles = [feature.title for feature in features]
         assert len(set(titles)) == len(titles)
 

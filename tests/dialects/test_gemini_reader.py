@@ -249,6 +249,16 @@ def test_only_the_first_candidate_is_read() -> None:
     assert fold(events_of([stream(chunk)])) == Reply(blocks=(text("yes"),), finish=STOP)
 
 
+def test_an_answer_of_several_is_whole_when_all_of_them_are() -> None:
+    first, done = says({"text": "yes"}), says({"text": ""}, finish="STOP")
+    first["candidates"].append({"index": 1, "content": {"parts": [{"text": "no"}]}})
+    last = {"candidates": [{"index": 1, "finishReason": "STOP"}]}
+    assert fold(events_of([stream(first, done, last)])) == Reply(blocks=(text("yes"),), finish=STOP)
+    with pytest.raises(Problem) as caught:
+        events_of([stream(first, done)])
+    assert caught.value.kind is Kind.TRUNCATED
+
+
 def test_a_picture_in_an_answer_is_kept_whole() -> None:
     part = {"inlineData": {"mimeType": "image/png", "data": "QUJD"}, "thoughtSignature": SIGNATURE}
     assert fold(events_of([stream(says(part, finish="STOP"))])).blocks == (own(part),)

@@ -30,7 +30,7 @@ from trunkline.core.reply import (
     fold,
 )
 from trunkline.dialects.openai_chat.egress import Reader
-from trunkline.dialects.sse import Frame
+from trunkline.dialects.sse import Frame, Framer
 
 STREAMS = sorted((Path(__file__).parent / "transcripts" / "openai_chat").glob("*.sse"))
 STOP = Finish(FinishReason.STOP, "stop")
@@ -303,6 +303,18 @@ def test_only_the_first_choice_is_read() -> None:
     chunk = {"choices": [other, {"index": 0, "delta": {"content": "yes"}, "finish_reason": None}]}
     assert told([stream(chunk, says({}, "stop"))]) == Reply(blocks=text("yes"), finish=STOP)
     assert told([stream({"choices": [other]})]) is Kind.TRUNCATED
+
+
+def test_an_answer_of_several_is_whole_when_all_of_them_are() -> None:
+    more = {"choices": [{"index": 1, "delta": {"content": "no"}, "finish_reason": None}]}
+    last = {"choices": [{"index": 1, "delta": {}, "finish_reason": "stop"}]}
+    reader = Reader(target())
+    seen: list[bool] = []
+    for one in Framer().feed(stream(says({"content": "yes"}), more, says({}, "stop"), last)):
+        reader.read(one)
+        seen.append(reader.is_finished)
+    assert seen[:4] == [False, False, False, True]
+    assert told([stream(says({"content": "yes"}), more, says({}, "stop"))]) is Kind.TRUNCATED
 
 
 def test_what_is_said_after_the_finish_is_still_told_and_ended() -> None:

@@ -288,6 +288,7 @@ def test_several_answers_are_refused_where_they_would_be_lost() -> None:
     with pytest.raises(Problem) as caught:
         write(Call(messages=(HELLO,), n=2))
     assert (caught.value.kind, caught.value.param) == (Kind.INVALID_REQUEST, "n")
+    assert caught.value.message.startswith("2 answers were asked for (`n`, or `candidateCount`)")
 
 
 def test_a_service_tier_of_another_dialect_is_left_out_and_named() -> None:

@@ -46,6 +46,16 @@ def test_without_a_head_the_clients_own_name_for_the_model_stands() -> None:
     assert chunks(Start(0, BlockKind.TEXT))[0]["model"] == "fast"
 
 
+def test_the_provider_stands_on_every_chunk_and_in_a_whole_answer_as_at_openrouter() -> None:
+    opening = msgspec.structs.replace(WANTING, provider="Anthropic")
+    counted = Usage(input_tokens=1, output_tokens=1)
+    *told, done = chunks(Head(model="m"), Start(0, BlockKind.TEXT), Delta(0, "a"), counted, STOP, opening=opening)
+    assert done == b"[DONE]"
+    assert [chunk["provider"] for chunk in told] == ["Anthropic"] * 4
+    whole = msgspec.json.decode(INGRESS.write_reply(Reply(finish=STOP), opening))
+    assert whole["provider"] == "Anthropic"
+
+
 def test_events_one_by_one_give_the_same_bytes_as_all_at_once() -> None:
     events = [Head(model="m"), Start(0, BlockKind.TEXT), Delta(0, "a"), Delta(0, "b"), End(0), Usage(), STOP]
     one_by_one = INGRESS.writer(WANTING)

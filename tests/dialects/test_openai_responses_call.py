@@ -287,6 +287,17 @@ def test_what_cannot_be_told_is_named_as_dropped() -> None:
     assert [item["type"] for item in told["input"]] == ["message", "function_call", "function_call_output"]
 
 
+def test_an_assistants_words_are_written_so_that_servers_need_no_id_of_them() -> None:
+    one = Message(Role.ASSISTANT, (Text("Who's there?"),))
+    many = Message(Role.ASSISTANT, (Text("a"), Refusal("b")))
+    told = sent(Call(messages=(user(Text("Hi")), one, user(Text("Orange.")), many)))
+    assert told["input"][1] == {"type": "message", "role": "assistant", "content": "Who's there?"}
+    assert told["input"][3]["content"] == [
+        {"type": "output_text", "text": "a", "annotations": []},
+        {"type": "refusal", "refusal": "b"},
+    ]
+
+
 @pytest.mark.parametrize(
     ("call", "param"),
     [

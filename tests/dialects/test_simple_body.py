@@ -7,6 +7,7 @@ import time
 from contextlib import suppress
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -37,8 +38,18 @@ def refusal(body: bytes) -> Problem:
     return shallow.value
 
 
+def peeked(body: bytes) -> Envelope:
+    """The envelope, less the body's own keys."""
+    return msgspec.structs.replace(Simple().peek(body), keys={})
+
+
+def test_what_the_message_is_as_long_as_is_known() -> None:
+    facts = Simple().facts(Simple().peek(asking(message="Hé")))
+    assert (facts.messages, facts.text_bytes, facts.last_text, facts.opening) == (1, 3, "Hé", "Hé")
+
+
 def test_a_message_alone_gets_the_seeds_defaults() -> None:
-    assert Simple().peek(asking()) == Envelope(model=None, stream=True, max_tokens=10_000, is_kept=True)
+    assert peeked(asking()) == Envelope(model=None, stream=True, max_tokens=10_000, is_kept=True)
     assert Simple().read_call(asking()) == Call(
         messages=(Message(Role.USER, (Text("Hi"),)),),
         temperature=0.7,
@@ -50,8 +61,8 @@ def test_a_message_alone_gets_the_seeds_defaults() -> None:
 
 def test_what_is_given_is_taken_and_is_no_default() -> None:
     body = asking(temperature=0, maxTokens=5, model="openai/gpt-4o", sessionId="s-1")
-    assert Simple().peek(body) == Envelope(
-        model="openai/gpt-4o", stream=True, max_tokens=5, session_id="s-1", is_kept=True
+    assert peeked(body) == Envelope(
+        model="openai/gpt-4o", stream=True, max_tokens=5, session_id="s-1", conversation="s-1", is_kept=True
     )
     call = Simple().read_call(body)
     assert (call.temperature, call.max_tokens, call.defaulted) == (0.0, 5, frozenset())
@@ -60,7 +71,7 @@ def test_what_is_given_is_taken_and_is_no_default() -> None:
 def test_null_is_not_given() -> None:
     body = asking(temperature=None, maxTokens=None, model=None, sessionId=None)
     assert Simple().read_call(body) == Simple().read_call(asking())
-    assert Simple().peek(body) == Simple().peek(asking())
+    assert peeked(body) == peeked(asking())
 
 
 def test_fields_that_nobody_knows_are_ignored() -> None:

@@ -76,3 +76,17 @@ async def test_an_answer_whose_connection_breaks_after_its_finish_is_whole(
     got = await ask(router, client, f"{name}/m")
     assert got.is_done
     assert got.errors == []
+
+
+@pytest.mark.parametrize("place", [10, 1_000])
+@pytest.mark.parametrize("name", ["openai_chat", "anthropic_messages"])
+async def test_an_error_to_anthropics_clients_names_the_request(
+    router: Router, upstream: ScriptedUpstream, name: str, place: int
+) -> None:
+    file = {"openai_chat": "llamacpp-chat-usage.sse", "anthropic_messages": "thinking-redacted-tools.sse"}[name]
+    data = (TRANSCRIPTS / name / file).read_bytes()
+    upstream.play(event_stream(data).but(cut_at=place, end=End.FIN))
+    got = await ask(router, "anthropic_messages", f"{name}/m-{place}")
+    (error,) = got.errors
+    assert error["request_id"] == got.headers["request-id"]
+    assert got.is_stream is (place == 1_000)

@@ -10,6 +10,8 @@ from google import genai
 from google.genai import types
 
 from served import openrouter, serving
+from trunkline.core.catalog import split_base_url
+from trunkline.settings.values import local_provider, with_local
 from trunkline.upstream import script
 from trunkline.upstream.scripted import ScriptedUpstream
 
@@ -136,6 +138,16 @@ async def test_an_error_comes_in_googles_shape(router: Router, upstream: Scripte
     body = {"content": {"parts": [{"text": "a"}]}}
     told = await asked(router, "/v1beta/models/chat/m:embedContent", body)
     assert (told.status_code, told.json()["error"]["status"]) == (429, "RESOURCE_EXHAUSTED")
+
+
+async def test_the_local_model_is_not_asked_for_what_its_server_does_not_do(
+    upstream: ScriptedUpstream, tmp_path: Path
+) -> None:
+    local = local_provider(split_base_url(upstream.base_url)[0].port, "smollm2", 4096)
+    async with serving(with_local(openrouter(upstream, tmp_path), local, as_default=True)) as router:
+        told = await openai(router, model="local/smollm2", input="a")
+    assert (told.status_code, told.json()["error"]["message"]) == (400, "local/smollm2 gives no embeddings.")
+    assert upstream.opened == 0
 
 
 async def test_an_unknown_action_is_answered_with_those_that_there_are(router: Router) -> None:

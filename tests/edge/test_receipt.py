@@ -237,3 +237,53 @@ async def test_a_providers_own_cost_stays(client: httpx.AsyncClient, upstream: S
 async def test_an_unknown_cost_is_not_there(client: httpx.AsyncClient, upstream: ScriptedUpstream) -> None:
     upstream.play(script.chat_stream(["a"], usage=(10, 20)))
     assert "cost" not in usage(await streamed(client, "openai_chat", "openai_chat/free", **USAGE))
+
+
+CITED = script.transcript(WIRE / "anthropic_messages/web-search-citations.sse", slice_bytes=None)
+COUNTED = script.transcript(WIRE / "openai_chat/openai-logprobs.sse", slice_bytes=None)
+
+
+async def looked_up(client: httpx.AsyncClient, answer: httpx.Response) -> Any:
+    return (await client.get(f"/v1/requests/{answer.headers['x-request-id']}")).json()
+
+
+async def test_it_names_what_the_target_was_not_told_and_the_client_not_of_the_answer(
+    client: httpx.AsyncClient, upstream: ScriptedUpstream
+) -> None:
+    upstream.play(COUNTED)
+    asked = {**body("anthropic_messages", "openai_chat/m"), "inference_geo": "eu"}
+    answer = await client.post("/v1/messages", json=asked, headers=ASKED)
+    assert answer.headers["x-trunkline-dropped"] == "inference_geo, logprobs"  # they came with the first content
+    ((_, receipt),) = receipts(sse.Framer().feed(answer.content))
+    assert receipt["dropped"] == ["inference_geo", "logprobs"]
+    assert (await looked_up(client, answer))["dropped"] == receipt["dropped"]
+
+
+async def test_what_a_stream_turns_out_to_hold_is_named_when_it_is_over(
+    client: httpx.AsyncClient, upstream: ScriptedUpstream
+) -> None:
+    upstream.play(CITED.but(slice_bytes=200, delay_between_s=0.01), CITED)
+    answer = await client.post("/api/chat", json={"message": "Hi", "model": "anthropic_messages/m"})
+    assert "x-trunkline-dropped" not in answer.headers
+    assert (await looked_up(client, answer))["dropped"] == ["citations"]
+    told = await client.post("/v1/chat/completions", json=body("openai_chat", "anthropic_messages/m"))
+    assert (await looked_up(client, told))["dropped"] == []
+
+
+async def test_a_whole_answer_names_it_in_its_header(client: httpx.AsyncClient, upstream: ScriptedUpstream) -> None:
+    message = {"role": "assistant", "content": "a", "annotations": [CITATION]}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    upstream.play(script.json_answer({"id": "c", "object": "chat.completion", "model": "m", "choices": [choice]}))
+    asked = body("anthropic_messages", "openai_chat/m", stream=False)
+    answer = await client.post("/v1/messages", json={**asked, "inference_geo": "eu"})
+    assert answer.headers["x-trunkline-dropped"] == "inference_geo, citations"
+
+
+CITATION = {"type": "url_citation", "url_citation": {"url": "https://a.example/", "start_index": 0, "end_index": 1}}
+
+
+async def test_a_verbatim_answer_loses_nothing(client: httpx.AsyncClient, upstream: ScriptedUpstream) -> None:
+    upstream.play(CITED)
+    answer = await client.post("/v1/messages", json=body("anthropic_messages", "anthropic_messages/m"))
+    assert b"citations_delta" in answer.content
+    assert (await looked_up(client, answer))["dropped"] == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import time
 from contextlib import asynccontextmanager
@@ -11,7 +10,6 @@ from uuid import uuid4
 
 import httpx
 import pytest
-import uvicorn
 from litestar import Litestar
 
 from store.databases import clock, database, history, opened, somewhere
@@ -19,6 +17,7 @@ from store.turns import begin, finish, say
 from trunkline.core.caller import Caller
 from trunkline.edge.problem_response import EXCEPTION_HANDLERS
 from trunkline.edge.sessions import session_routes
+from trunkline.server import Server
 from trunkline.store.history import History
 
 if TYPE_CHECKING:
@@ -52,16 +51,14 @@ async def serving(history: History | None) -> AsyncGenerator[httpx.AsyncClient]:
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.bind(("127.0.0.1", 0))
     listening.listen()
-    config = uvicorn.Config(front, lifespan="off", log_config=None, http="httptools", loop="asyncio")
-    server = uvicorn.Server(config)
-    running = asyncio.create_task(server.serve(sockets=[listening]))
+    server = Server(front)
+    await server.start([listening])
     base_url = f"http://127.0.0.1:{listening.getsockname()[1]}"
     try:
         async with httpx.AsyncClient(base_url=base_url, headers=ADA, timeout=20) as client:
             yield client
     finally:
-        server.should_exit = True
-        await running
+        await server.close(within_s=2)
         listening.close()
 
 

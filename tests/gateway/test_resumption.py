@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.walks import Walks, exchange_of, target
+from gateway.walks import Reading, Walks, exchange_of, target
 from trunkline.core.catalog import Quirks, Resume
 from trunkline.core.problem import Kind, Problem
 from trunkline.core.record import Outcome
@@ -36,14 +36,12 @@ def resuming(client: Client, resume: Resume | None, *upstreams: ScriptedUpstream
 async def ask(walks: Walks, **more: Any) -> tuple[str, list[dict[str, Any]], Problem | None]:
     """The text, every chunk, and the problem that ended it."""
     exchange = exchange_of(OpenAIChatIngress(), msgspec.json.encode({**ASKED, **more}), route="/v1/chat/completions")
-    raw, ended = b"", None
+    client, ended = Reading(), None
     try:
-        async with walks.gateway.open(exchange) as chunks:
-            async for chunk in chunks:
-                raw += chunk
+        await walks.pour(exchange, client)
     except Problem as problem:
         ended = problem
-    data = [line[6:] for line in raw.decode().splitlines() if line.startswith("data: ")]
+    data = [line[6:] for line in client.read.decode().splitlines() if line.startswith("data: ")]
     told = [json.loads(one) for one in data if one != "[DONE]"]
     assert (data[-1] == "[DONE]") is (ended is None)
     text = "".join(one["choices"][0]["delta"].get("content") or "" for one in told if one["choices"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from trunkline.access.quota import Quota, Unlimited
 from trunkline.core.caller import Caller
 from trunkline.core.catalog import Catalog, Model, Provider, Target, split_base_url
 from trunkline.core.resilience import BreakerLimits, HealthLimits, RetryLimits
@@ -19,6 +20,7 @@ from trunkline.routing.plan import Plan, Step
 if TYPE_CHECKING:
     from trunkline.core.record import Record
     from trunkline.dialects.dialect import Ingress
+    from trunkline.gateway.relay import Outflow
     from trunkline.routing.breaker import State
     from trunkline.upstream.client import Client
     from trunkline.upstream.scripted import ScriptedUpstream
@@ -54,6 +56,20 @@ def exchange_of(ingress: Ingress, body: bytes, *, route: str = "/api/chat", limi
     )
 
 
+class Reading:
+    """A client that takes everything at once."""
+
+    def __init__(self) -> None:
+        self.is_full = False
+        self.read = b""
+
+    def write(self, data: bytes) -> None:
+        self.read += data
+
+    async def room(self) -> None:
+        pass
+
+
 class Walks:
     """A gateway whose plan is these targets, in this order; it keeps its records. `plan` is the plan's other fields."""
 
@@ -63,6 +79,7 @@ class Walks:
         *targets: Target,
         limits: RetryLimits | None = None,
         chance: float = 0.0,
+        quota: Quota | None = None,
         **plan: Any,
     ) -> None:
         self.targets = list(targets)
@@ -72,6 +89,7 @@ class Walks:
         attempter = Attempter(client, {"openai_chat": OpenAIChat()}, max_event_bytes=1 << 20)
         self.gateway = Gateway(
             planner=lambda _: Plan(tuple(Step(one, FRESH, None, "") for one in self.targets), **self.plan),
+            quota=quota or Unlimited(),
             failover=Failover(attempter, self.health, limits or RetryLimits(), chance=lambda: chance),
             history=None,
             sinks=(self,),
@@ -83,8 +101,17 @@ class Walks:
 
     async def read(self, exchange: Exchange) -> bytes:
         """All that this request's client gets. Raises Problem."""
-        async with self.gateway.open(exchange) as chunks:
-            return b"".join([chunk async for chunk in chunks])
+        client = Reading()
+        await self.pour(exchange, client)
+        return client.read
+
+    async def pour(self, exchange: Exchange, client: Outflow) -> None:
+        """The walk, to its end. Raises Problem; what the client got before it stays there."""
+        async with self.gateway.open(exchange) as reply:
+            if reply.body is not None:
+                client.write(reply.body)
+            else:
+                await reply.pour(client)
 
     def state(self, place: int = 0) -> State:
         """Whether this target may be asked."""

@@ -99,7 +99,7 @@ def ends(router: Router) -> int:
 def left_behind(router: Router, *upstreams: ScriptedUpstream) -> dict[str, int]:
     """What is still held for requests that are over."""
     app = router.app
-    client, health = app._client, app._inference._gateway._failover._health
+    client, health = app._client, app._inference._gateway.failover._health
     return {
         "places": app._inference._places.taken,
         "exchanges": len(app._running),
@@ -123,7 +123,7 @@ SCENES: dict[str, tuple[dict[str, Any], str, list[Script], list[Script]]] = {
 
 def teach(router: Router) -> None:
     """Let the router have seen so many quick answers that it asks a second target as soon as it may."""
-    failover, now = router.app._inference._gateway._failover, asyncio.get_running_loop().time()
+    failover, now = router.app._inference._gateway.failover, asyncio.get_running_loop().time()
     for known in failover._health._targets.values():
         known.first_tokens.extend([0.001] * MAX_FIRST_TOKENS)
     _, hedges = failover._budgets(now)

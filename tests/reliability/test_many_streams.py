@@ -112,7 +112,7 @@ async def test_memory_does_not_grow_with_the_requests_that_were_answered(
             tracemalloc.start()
             try:
                 await _answered(client, 300)
-                (target,) = router.app._inference._gateway._failover._health._targets.values()
+                (target,) = router.app._inference._gateway.failover._health._targets.values()
                 for _ in range(MAX_REMEMBERED):
                     target.breaker.succeed(asyncio.get_running_loop().time())
                 lines.clear()

@@ -37,10 +37,10 @@ def test_a_process_sheds_when_requests_hold_nine_tenths_of_its_descriptors() -> 
 
 def test_a_place_that_was_left_is_free_again() -> None:
     places = Places(1)
-    with places.take(), pytest.raises(Problem) as caught, places.take():
+    with places, pytest.raises(Problem) as caught, places:
         pass
     assert (caught.value.kind, caught.value.retry_after_s) == (Kind.OVERLOADED, 1)
-    with places.take():
+    with places:
         assert places.taken == 1
     assert places.taken == 0
 

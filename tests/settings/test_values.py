@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
+from trunkline.core.call import Need
 from trunkline.core.caller import Secret
 from trunkline.core.catalog import Model, Origin, Provider, Quirks, Timeouts
 from trunkline.core.price import Price
@@ -92,7 +93,15 @@ def test_the_local_models_row() -> None:
         origin=Origin("http", "127.0.0.1", 8123),
         path="/v1",
         default_model="smollm2",
-        models=(Model(id="smollm2", context_tokens=4096, max_output_tokens=4096, price=FREE),),
+        models=(
+            Model(
+                id="smollm2",
+                context_tokens=4096,
+                max_output_tokens=4096,
+                price=FREE,
+                offers=frozenset({Need.TOOLS, Need.SCHEMA}),
+            ),
+        ),
         allow_private=True,
         timeouts=Timeouts(first_token_s=300.0),
         quirks=Quirks(prefill=True),

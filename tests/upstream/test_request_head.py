@@ -7,7 +7,7 @@ import pytest
 from trunkline.core.catalog import Origin
 from trunkline.core.problem import Kind, Problem
 from trunkline.dialects.dialect import WireRequest
-from trunkline.upstream.request_head import write_head
+from trunkline.upstream.request_head import Heads
 
 ORIGIN = Origin("https", "api.test", 443)
 
@@ -15,7 +15,7 @@ ORIGIN = Origin("https", "api.test", 443)
 def head(
     *headers: tuple[str, str], method: str = "POST", path: str = "/v1", body: bytes = b"", origin: Origin = ORIGIN
 ) -> bytes:
-    return write_head(WireRequest(method=method, origin=origin, path=path, headers=headers, body=body))
+    return Heads().write(WireRequest(method=method, origin=origin, path=path, headers=headers, body=body))
 
 
 def refusal(*headers: tuple[str, str], method: str = "POST", path: str = "/v1", origin: Origin = ORIGIN) -> str:

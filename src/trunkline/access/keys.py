@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 COOKIE_S: Final = 12 * 3600
 
+_OPEN: Final = Caller(user=ANONYMOUS, is_admin=True)
+_GUEST: Final = Caller(user=ANONYMOUS)
+_ADMINISTRATOR_AMONG_GUESTS: Final = Caller(user=ADMINISTRATOR, is_admin=True)
+
 
 class Keys:
     """Turns what a request presents into a Caller.
@@ -27,20 +31,21 @@ class Keys:
 
     def __init__(self, admin_secret: Secret | None, *, is_open: bool, clock: Callable[[], float]) -> None:
         self._secret = admin_secret
+        self._digest = None if admin_secret is None else _digest(admin_secret.reveal())
         self._is_open = is_open
         self._clock = clock
 
     def authorise(self, credential: str | None, cookie: str | None = None) -> Caller:
         """The caller who presents this. Raises Problem UNAUTHENTICATED."""
         if self._secret is None:
-            return Caller(user=ANONYMOUS, is_admin=True)
+            return _OPEN
         if (credential is not None and self._is_secret(credential)) or (
             cookie is not None and self._is_current(cookie)
         ):
             # The sessions of the router's open days are the administrator's, unless those days go on.
-            return Caller(user=ADMINISTRATOR if self._is_open else ANONYMOUS, is_admin=True)
+            return _ADMINISTRATOR_AMONG_GUESTS if self._is_open else _OPEN
         if self._is_open:
-            return Caller(user=ANONYMOUS)
+            return _GUEST
         what = "The key is not known here" if credential is not None else "This router wants a key"
         raise invalid(f"{what}: send `Authorization: Bearer ...`, or log in on the page.", kind=Kind.UNAUTHENTICATED)
 
@@ -52,8 +57,8 @@ class Keys:
         return f"{expires}.{self._signature(expires)}"
 
     def _is_secret(self, credential: str) -> bool:
-        assert self._secret is not None  # noqa: S101 - asked only where there is one
-        return hmac.compare_digest(_digest(credential), _digest(self._secret.reveal()))
+        assert self._digest is not None  # noqa: S101 - asked only where there is one
+        return hmac.compare_digest(_digest(credential), self._digest)
 
     def _is_current(self, cookie: str) -> bool:
         expires, _, signature = cookie.partition(".")

@@ -300,6 +300,10 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     resume: Resume | None = None
 
 
+MAX_KNOWN = 1_000
+"""An aggregator serves any name that a client makes up: no more of them are remembered than this."""
+
+
 class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     """All providers that are on and the routes over them, in the order of the configuration.
 
@@ -314,6 +318,8 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     prices: dict[str, Price] = {}
     price_lists: dict[str, PriceList] = {}
     scale: Scale = Scale()
+    _known: dict[str, Route] = {}
+    """What names were found to mean: the same every time, as long as the catalogue is this one."""
 
     def price_of(self, provider: Provider, model_id: str) -> Price | None:
         """What this model costs there; None where nobody knows."""
@@ -329,6 +335,7 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
             return self
         return msgspec.structs.replace(
             self,
+            _known={},
             providers=tuple(
                 msgspec.structs.replace(
                     provider,
@@ -353,11 +360,18 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
         A route of the configuration comes first, then what `resolve` finds. Raises Problem NOT_FOUND as that does.
         """
         name = self.default_name() if name is None else name
-        if self.routes:
-            known = dict(self.aliases).get(name, name)
-            for route in self.routes:
-                if route.name == known:
-                    return route
+        found = self._known.get(name)
+        if found is None:
+            found = self._found(name)
+            if len(self._known) < MAX_KNOWN:
+                self._known[name] = found
+        return found
+
+    def _found(self, name: str) -> Route:
+        known = dict(self.aliases).get(name, name)
+        for route in self.routes:
+            if route.name == known:
+                return route
         target = self.resolve(name)
         return Route(name=target.name, legs=(Leg(target=target),))
 

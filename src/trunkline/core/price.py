@@ -59,6 +59,13 @@ class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         total = input_tokens * price.input_nano + output_tokens * price.output_nano
         return -(-total // MILLION) + price.request_nano
 
+    def most_nano(self, input_tokens: int, output_tokens: int) -> int:
+        """The most that so many tokens can cost, whatever kind they turn out to be, rounded up."""
+        price = self.at(input_tokens)
+        dearest_in = max(price.input_nano, price.cached_nano or 0, price.cache_write_nano or 0)
+        dearest_out = max(price.output_nano, price.reasoning_nano or 0)
+        return -(-(input_tokens * dearest_in + output_tokens * dearest_out) // MILLION) + price.request_nano
+
 
 def dollars(nano: int) -> str:
     """Nano-dollars as dollars, to the last digit: `0.000012`."""

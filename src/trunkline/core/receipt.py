@@ -39,7 +39,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """One request. Milliseconds, dollars as a string to the last digit.
 
     None means unknown, as does a kind of tokens that is not there.
-    `hidden` counts the candidates that are for other callers. `detail` is the operator's: None for everybody else.
+    `hidden` counts the candidates that are for other callers; `dropped` names what the target was not told of the
+    request, and the client not of the answer. `detail` is the operator's: None for everybody else.
     """
 
     id: str
@@ -59,6 +60,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     hidden: int
     attempts: tuple[Tried, ...]
     seams: tuple[int, ...]
+    dropped: tuple[str, ...]
     problem: str | None
     detail: str | None = None
 
@@ -84,6 +86,7 @@ def receipt(record: Record, *, for_admin: bool) -> Receipt:
         hidden=len(record.candidates) - len(told),
         attempts=tuple(_tried(one, for_admin=for_admin) for one in record.attempts),
         seams=record.seams,
+        dropped=record.dropped,
         problem=record.problem,
         detail=record.detail if for_admin else None,
     )

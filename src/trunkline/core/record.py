@@ -65,7 +65,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     client was served for. `seams` are the numbers of characters after which the answer went on at another target.
     `asked` is the route of the catalogue, `policy` how it chose, `candidates` every target that the plan looked at:
     first those that may be asked, in order. `created` is the wall time, in whole seconds. `estimated`: a part of
-    `usage`, and of the cost, was counted here.
+    `usage`, and of the cost, was counted here. `dropped` names what the target was not told of the request, and the
+    client not of the answer.
     """
 
     request_id: str
@@ -86,6 +87,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     candidates: tuple[Considered, ...] = ()
     attempts: tuple[Attempted, ...] = ()
     seams: tuple[int, ...] = ()
+    dropped: tuple[str, ...] = ()
     problem: str | None = None
     detail: str | None = None
 

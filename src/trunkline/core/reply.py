@@ -32,6 +32,19 @@ class FinishReason(StrEnum):
     CONTENT_FILTER = "content_filter"
 
 
+class Feature(StrEnum):
+    """What an answer can hold that some dialects have no word for. Its value is the name that a client is told."""
+
+    REASONING = "reasoning"
+    TOOL_CALLS = "tool_calls"
+    CITATIONS = "citations"
+    LOGPROBS = "logprobs"
+    LENGTH = "finish_reason"
+    """That it was cut at its length."""
+    STOP_SEQUENCE = "stop_sequence"
+    """Which one ended it."""
+
+
 class Usage(msgspec.Struct, frozen=True, kw_only=True, tag="usage"):
     """What an answer used, as the upstream counted it. None means unknown, 0 means zero.
 
@@ -141,6 +154,24 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
         """What a reader sees: text and refusals, without reasoning."""
         seen = (BlockKind.TEXT, BlockKind.REFUSAL)
         return "".join(block.text for block in self.blocks if block.kind in seen)
+
+
+def features(event: Event) -> list[Feature]:
+    """What this event says that some dialects have no word for."""
+    match event:
+        case Start(kind=BlockKind.REASONING):
+            return [Feature.REASONING]
+        case Start(kind=BlockKind.TOOL_CALL):
+            return [Feature.TOOL_CALLS]
+        case Delta(logprobs=logprobs) if logprobs:
+            return [Feature.LOGPROBS]
+        case End(citations=citations) if citations:
+            return [Feature.CITATIONS]
+        case Finish(reason=reason, stop_sequence=stop):
+            length = [Feature.LENGTH] if reason is FinishReason.LENGTH else []
+            return [*length, Feature.STOP_SEQUENCE] if stop is not None else length
+        case _:
+            return []
 
 
 def fold(events: Iterable[Event]) -> Reply:

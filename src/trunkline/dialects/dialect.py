@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from trunkline.core.catalog import Provider, Target
     from trunkline.core.embedding import EmbedCall, EmbedReply
     from trunkline.core.problem import Problem
-    from trunkline.core.reply import Event, Reply, Usage
+    from trunkline.core.reply import Event, Feature, Reply, Usage
     from trunkline.dialects.sse import Frame
 
 
@@ -127,7 +127,7 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of an answer before its first event.
 
     `id` is the request's, `model` the client's name for the model, `created` the wall time in whole seconds. `price` is
-    that of the one model which writes it, where it is known.
+    that of the one model which writes it, where it is known, `provider` who serves it, as people call it.
     """
 
     id: str
@@ -135,6 +135,7 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True):
     created: int
     wants_usage: bool = False
     price: Price | None = None
+    provider: str | None = None
 
 
 class Outlet(Protocol):
@@ -178,6 +179,8 @@ class Ingress(Protocol):
     """What may stand between two events, and means nothing to this dialect's clients."""
     takes_receipts: bool
     """Whether its clients pass over fields that they do not know, so that a receipt may ride in one."""
+    unsaid: frozenset[Feature]
+    """What its clients cannot be told of an answer: there is no word for it."""
     carries: Mapping[str, bool]
     """The request's headers (in lower case) that mean something to an upstream of the same dialect, and whether the
     client is told where one of another dialect does not get it."""
@@ -206,8 +209,8 @@ class Ingress(Protocol):
         """A writer for one stream."""
         ...
 
-    def write_problem(self, problem: Problem, *, as_json: bool = False) -> bytes:
-        """The problem as the last event of a stream, or as a JSON body."""
+    def write_problem(self, problem: Problem, *, as_json: bool = False, request_id: str | None = None) -> bytes:
+        """The problem as the last event of a stream, or as a JSON body; with the request's id, where it has a place."""
         ...
 
 
@@ -251,6 +254,10 @@ class Egress(Protocol):
 
     def read_reply(self, body: bytes, target: Target) -> Reply:
         """A whole answer. Raises Problem for an error inside it and for what is no answer."""
+        ...
+
+    def read_events(self, body: bytes, target: Target) -> Sequence[Event]:
+        """The same as the events that tell it, for those who only count."""
         ...
 
     def reader(self, target: Target) -> EventReader:
@@ -376,10 +383,23 @@ def join(keys: Mapping[str, msgspec.Raw], changes: Mapping[str, bytes | None]) -
     for name, raw in keys.items():
         value = changes.get(name, raw)
         if value is not None:
-            pieces += (b",", msgspec.json.encode(name), b":", value)
+            pieces += (_MEMBER.get(name) or _member(name), value)
     for name, value in changes.items():
-        if name not in keys and value is not None:
-            pieces += (b",", msgspec.json.encode(name), b":", value)
-    pieces[:1] = [b"{"]
+        if value is not None and name not in keys:
+            pieces += (_MEMBER.get(name) or _member(name), value)
+    if not pieces:
+        return b"{}"
+    pieces[0] = b"{" + bytes(pieces[0])[1:]
     pieces.append(b"}")
     return b"".join(pieces)
+
+
+def _member(name: str) -> bytes:
+    return b"," + msgspec.json.encode(name) + b":"
+
+
+_MEMBER: Final = {
+    name: _member(name)
+    for name in ("max_tokens", "messages", "model", "n", "stream", "stream_options", "temperature", "tools", "top_p")
+}
+"""How those begin that nearly every body has."""

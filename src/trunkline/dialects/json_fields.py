@@ -64,8 +64,11 @@ class JsonFields:
 
     def raw(self, name: str) -> bytes | None:
         """The field's JSON as it came."""
+        raw = self._fields.get(name)
+        if raw is None:
+            return None
         self._taken.add(name)
-        return bytes(self._fields[name]) if self.has(name) else None
+        return None if raw == _NULL else bytes(raw)
 
     def starts_with(self, name: str, start: bytes) -> bool:
         """Whether the field is a value that begins so: `{`, `[` or a quote."""
@@ -165,9 +168,10 @@ class JsonFields:
             raise invalid(f"`{path}` must be an object.", param=path) from None
 
     def _value(self, name: str) -> Any:
-        raw = self.raw(name)
+        raw = self._fields.get(name)
         if raw is None:
             return None
+        self._taken.add(name)
         try:
             return msgspec.json.decode(raw)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):

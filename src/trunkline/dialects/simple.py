@@ -12,7 +12,7 @@ import msgspec
 
 from trunkline.core.call import LAST_TEXT_CHARACTERS, Call, Envelope, Facts, Message, Role, Text
 from trunkline.core.problem import Kind, Problem, Retry, Source, invalid
-from trunkline.core.reply import BlockKind, Delta, Event, Finish, FinishReason, Start
+from trunkline.core.reply import BlockKind, Delta, Event, Feature, Finish, FinishReason, Start
 from trunkline.dialects import sse
 from trunkline.dialects.dialect import top_level
 
@@ -150,7 +150,7 @@ class Writer:
             match event:
                 case Delta(index=index, text=text):
                     if text and index not in self._hidden:
-                        out += sse.event(msgspec.json.encode({"content": text}))
+                        out += b'data: {"content":%b}\n\n' % msgspec.json.encode(text)
                 case Start(index=index, kind=BlockKind.REASONING | BlockKind.TOOL_CALL):
                     self._hidden.add(index)
                 case Finish(reason=FinishReason.CONTENT_FILTER):
@@ -178,6 +178,7 @@ class Simple:
     commits_on_reasoning = False
     keep_alive = sse.KEEP_ALIVE
     takes_receipts = False
+    unsaid = frozenset(Feature)
     carries: Mapping[str, bool] = {}
 
     def peek(self, body: bytes) -> Envelope:
@@ -229,8 +230,9 @@ class Simple:
         del opening
         return Writer()
 
-    def write_problem(self, problem: Problem, *, as_json: bool = False) -> bytes:
+    def write_problem(self, problem: Problem, *, as_json: bool = False, request_id: str | None = None) -> bytes:
         """`{"error","type"}`, as the stream's last event or as plain JSON."""
+        del request_id
         return write_problem(problem, as_json=as_json)
 
 

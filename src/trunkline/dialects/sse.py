@@ -20,6 +20,7 @@ KEEP_ALIVE: Final = b": keep-alive\n"
 DONE: Final = b"data: [DONE]\n\n"
 """The sentinel that ends a stream in OpenAI's chat dialect and in the seed's."""
 
+_FIELDS: Final = (b"data", b"event")
 _BOM: Final = b"\xef\xbb\xbf"
 _LINE_END: Final = re.compile(rb"[\r\n]")
 
@@ -34,8 +35,8 @@ class Frame(msgspec.Struct, frozen=True):
 def event(data: bytes, name: bytes | None = None) -> bytes:
     """One event, unnamed where it has no name. `data` must hold no line break: compact JSON never does."""
     if name is None:
-        return b"data: " + data + b"\n\n"
-    return b"event: " + name + b"\ndata: " + data + b"\n\n"
+        return b"".join((b"data: ", data, b"\n\n"))  # one copy: an event may be many megabytes
+    return b"".join((b"event: ", name, b"\ndata: ", data, b"\n\n"))
 
 
 def forward(frame: Frame) -> bytes:
@@ -79,7 +80,7 @@ class Framer:
         has_cr = rest.find(b"\r", self._scanned) >= 0
         while (end := self._line_end(rest, max(start, self._scanned), has_cr=has_cr)) >= 0:
             self._check(end - start)
-            self._line(bytes(rest[start:end]), frames)
+            self._line(rest, start, end, frames)
             start = end + 1
             if rest[end] == 0x0D:
                 if start == len(rest):
@@ -100,8 +101,8 @@ class Framer:
                 frames.append(Frame(event[6:]))
                 continue
             for line in event.split(b"\n"):
-                self._line(line, frames)
-            self._line(b"", frames)
+                self._line(line, 0, len(line), frames)
+            self._line(b"", 0, 0, frames)
         return frames
 
     def _check(self, line: int) -> None:
@@ -133,19 +134,26 @@ class Framer:
             return head[len(_BOM) :]
         return chunk
 
-    def _line(self, line: bytes, frames: list[Frame]) -> None:
-        if not line:
+    def _line(self, lines: bytes | bytearray, start: int, end: int, frames: list[Frame]) -> None:
+        """Take the line at this place of `lines`. What it says is copied once."""
+        if start == end:
             if self._data:
                 frames.append(Frame(b"\n".join(self._data), self._event))
                 self._data = []
                 self._size = 0
             self._event = None
             return
-        name = line.partition(b":")[0]
-        value = line[len(name) + (2 if line.startswith(b": ", len(name)) else 1) :]
+        colon = lines.find(b":", start, end)
+        name = bytes(lines[start : end if colon < 0 else colon])
+        if name not in _FIELDS:
+            return  # comments (an empty name), `id`, `retry` and unknown fields mean nothing between servers
+        place = end if colon < 0 else colon + 1
+        if lines.startswith(b" ", place):
+            place += 1
+        with memoryview(lines) as view:
+            value = bytes(view[place:end])
         if name == b"data":
             self._data.append(value)
-            self._size += len(line) + 1
-        elif name == b"event":
+            self._size += end - start + 1
+        else:
             self._event = value or None
-        # Comments (an empty name), `id`, `retry` and unknown fields mean nothing between servers.

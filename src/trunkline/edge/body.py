@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import msgspec
 
@@ -12,8 +11,6 @@ from trunkline.core.problem import Kind, Problem, Source, invalid
 from trunkline.edge.request import ClientLeft
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
     from trunkline.edge.request import Receive, Request
 
 
@@ -32,14 +29,9 @@ class Bodies:
         self._limits = limits
         self.held_bytes = 0
 
-    @contextmanager
-    def hold(self) -> Generator[HeldBody]:
-        """A place for one body; leaving the block gives its bytes back to the budget."""
-        held = HeldBody()
-        try:
-            yield held
-        finally:
-            self.held_bytes -= held.size
+    def hold(self) -> HeldBody:
+        """A place for one body, as a context; leaving it gives its bytes back to the budget."""
+        return HeldBody(self)
 
     def _check_declared(self, request: Request) -> None:
         """Content-Length alone may tell, before anything is read."""
@@ -50,6 +42,11 @@ class Bodies:
     async def read(self, held: HeldBody, request: Request, receive: Receive) -> bytes:
         """The whole body. Raises Problem when it is too large or stalls, ClientLeft when the client goes away."""
         self._check_declared(request)
+        whole = request.channel.take_body() if request.channel is not None else None
+        if whole is not None:
+            self._take(held, len(whole))
+            request.is_read = True
+            return whole
         pieces: list[bytes] = []
         while True:
             try:
@@ -87,7 +84,14 @@ class Bodies:
 class HeldBody:
     """How much of the budget one request holds."""
 
-    __slots__ = ("size",)
+    __slots__ = ("_bodies", "size")
 
-    def __init__(self) -> None:
+    def __init__(self, bodies: Bodies) -> None:
+        self._bodies = bodies
         self.size = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bodies.held_bytes -= self.size

@@ -20,13 +20,30 @@ HEADERS: Final = (
 
 
 class EventStream:
-    """Writes events to one client.
+    """Writes events to one client: what is written is taken at once, and `room` waits while the client is behind.
 
     Headers leave with the first event, or after `early_headers_s` with a keep-alive if there is none by then; later
-    silences of `keep_alive_s` are filled with keep-alives. One timer does both; it never writes while an event is
-    being written. `keep_alive` is what such a filler is in the client's dialect. `more_headers` is asked when the
-    headers leave. Owns the task of a keep-alive under way.
+    silences of `keep_alive_s` are filled with keep-alives. One timer does both; a keep-alive stands between two events.
+    `keep_alive` is what such a filler is in the client's dialect. `more_headers` is asked when the headers leave.
+
+    Through our server's channel, bytes go straight to the client's socket. Another server's `send` has to be awaited:
+    events are held until `room` sends them, so one write fills the stream. Owns the task of a keep-alive under way.
     """
+
+    __slots__ = (
+        "_answer",
+        "_channel",
+        "_filler",
+        "_held",
+        "_is_sending",
+        "_keep_alive",
+        "_keep_alive_s",
+        "_loop",
+        "_more_headers",
+        "_timer",
+        "_wrote_at",
+        "is_started",
+    )
 
     def __init__(
         self,
@@ -38,43 +55,69 @@ class EventStream:
         keep_alive_s: float,
     ) -> None:
         self._answer = answer
+        self._channel = answer.channel
         self._more_headers = more_headers
         self._keep_alive_s = keep_alive_s
         self._filler = keep_alive
         self._loop = asyncio.get_running_loop()
-        self._is_writing = False
+        self._is_sending = False
+        self._held: list[bytes] = []
         self._wrote_at = self._loop.time()
         self._keep_alive: asyncio.Task[None] | None = None
         self._timer = self._loop.call_later(early_headers_s, self._tick)
         self.is_started = False
 
-    async def start(self) -> None:
-        """Send status 200 and the headers, unless they have left already."""
-        if self.is_started:
-            return
-        self.is_started = True
-        headers = [*HEADERS, *self._more_headers()]
-        await self._answer.send({"type": "http.response.start", "status": 200, "headers": headers})
+    @property
+    def is_full(self) -> bool:
+        """Whether the client is behind."""
+        return bool(self._held) if self._channel is None else self._channel.is_full
 
-    async def write(self, data: bytes) -> None:
-        """Send whole events. Waits while the client is slow."""
-        if self._keep_alive is not None:
-            await self._kept_alive()
-        self._is_writing = True
-        await self._answer.raw({"type": "http.response.body", "body": data, "more_body": True})
+    def write(self, data: bytes) -> None:
+        """Take whole events."""
+        channel = self._channel
+        if channel is None:
+            self._held.append(data)
+            return
+        if not self.is_started:
+            self.is_started = True
+            self._answer.open(self._head())
+        channel.write(data)
         self._wrote_at = self._loop.time()
-        self._is_writing = False
+
+    async def room(self) -> None:
+        """Wait until the client has caught up."""
+        if self._channel is not None:
+            await self._channel.writable()
+            return
+        await self._kept_alive()
+        await self._send(b"".join(self._held))
+        self._held.clear()
 
     async def end(self, data: bytes = b"") -> None:
-        """Send the last events and end the response."""
+        """Write the last events and end the response."""
         await self.close()
-        await self._answer.raw({"type": "http.response.body", "body": data, "more_body": False})
+        if not self.is_started:
+            self.is_started = True
+            await self._answer.start(200, self._head())
+        await self._answer.end(b"".join([*self._held, data]) if self._held else data)
+        self._held.clear()
 
     async def close(self) -> None:
         """Stop the keep-alives; what is being written is written whole. Idempotent."""
         self._timer.cancel()
-        if self._keep_alive is not None:
-            await self._kept_alive()
+        await self._kept_alive()
+
+    def _head(self) -> list[tuple[bytes, bytes]]:
+        return [*HEADERS, *self._more_headers()]
+
+    async def _send(self, data: bytes) -> None:
+        self._is_sending = True
+        if not self.is_started:
+            self.is_started = True
+            await self._answer.start(200, self._head())
+        await self._answer.write(data)
+        self._wrote_at = self._loop.time()
+        self._is_sending = False
 
     async def _kept_alive(self) -> None:
         """Let the keep-alive under way go first."""
@@ -85,14 +128,11 @@ class EventStream:
     def _tick(self) -> None:
         due = self._wrote_at + self._keep_alive_s
         now = self._loop.time()
-        if not self._is_writing and (not self.is_started or now >= due):
-            self._is_writing = True
-            self._keep_alive = self._loop.create_task(self._write_keep_alive())
+        if not self._is_sending and not self.is_full and (not self.is_started or now >= due):
+            if self._channel is not None:
+                self.write(self._filler)
+            else:
+                self._is_sending = True
+                self._keep_alive = self._loop.create_task(self._send(self._filler))
             due = now + self._keep_alive_s
         self._timer = self._loop.call_at(max(due, now + 0.001), self._tick)
-
-    async def _write_keep_alive(self) -> None:
-        await self.start()
-        await self._answer.raw({"type": "http.response.body", "body": self._filler, "more_body": True})
-        self._wrote_at = self._loop.time()
-        self._is_writing = False

@@ -28,7 +28,7 @@ EMBEDDINGS: Final = {"embedContent": False, "batchEmbedContents": True}
 class PathIngress(Protocol):
     """A dialect whose requests say in their path what they want."""
 
-    def write_problem(self, problem: Problem, *, as_json: bool = False) -> bytes:
+    def write_problem(self, problem: Problem, *, as_json: bool = False, request_id: str | None = None) -> bytes:
         """The problem, for a client of this dialect."""
         ...
 

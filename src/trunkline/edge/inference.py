@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from trunkline.dialects.dialect import Ingress
     from trunkline.edge.body import Bodies
     from trunkline.edge.places import Places
-    from trunkline.edge.request import Answer, Receive, Request
+    from trunkline.edge.request import Answer, Channel, Receive, Request
     from trunkline.gateway.gateway import Gateway
 
 
@@ -91,7 +91,7 @@ class Inference:
         self, ingress: Ingress, request: Request, caller: Caller, receive: Receive, answer: Answer
     ) -> None:
         """Answer one request. Raises Problem where nothing has been sent yet."""
-        with self._places.take(), self._bodies.hold() as held:
+        with self._places, self._bodies.hold() as held:
             body = await self._bodies.read(held, request, receive)
             exchange = Exchange(
                 id=request.id,
@@ -113,7 +113,7 @@ class Inference:
     async def _watched(self, exchange: Exchange, receive: Receive, answer: Answer) -> None:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - an ASGI app runs in a task
-        watch = _Watch(receive, task)
+        watch = _Watch(receive, answer.channel, task)
         self._running.enter(exchange, task)
         try:
             if exchange.envelope.stream:
@@ -134,8 +134,9 @@ class Inference:
             watch.close()
 
     async def _whole(self, exchange: Exchange, answer: Answer) -> None:
-        async with self._gateway.open(exchange) as chunks:
-            body = b"".join([chunk async for chunk in chunks])
+        async with self._gateway.open(exchange) as reply:
+            body = reply.body
+        assert body is not None  # noqa: S101 - nothing streams here
         headers = reply_headers(exchange)
         if exchange.served is not None and (cost := cost_of(exchange.served)) is not None:
             headers.append((b"x-trunkline-cost", dollars(cost).encode()))
@@ -150,10 +151,8 @@ class Inference:
             keep_alive_s=self._times.keep_alive_s,
         )
         try:
-            async with self._gateway.open(exchange) as chunks:
-                await stream.start()
-                async for chunk in chunks:
-                    await stream.write(chunk)
+            async with self._gateway.open(exchange) as reply:
+                await reply.pour(stream)
             await stream.end()
         except Problem as problem:
             if not stream.is_started:
@@ -174,23 +173,30 @@ def envelope_of(ingress: Ingress, request: Request, body: bytes) -> Envelope:
 
 
 class _Watch:
-    """Waits for the client to leave, and cancels the request when it does."""
+    """Cancels the request when its client leaves. Owns the task that waits for it, where the server has no channel."""
 
-    def __init__(self, receive: Receive, request: asyncio.Task[None]) -> None:
-        self._receive = receive
+    def __init__(self, receive: Receive, channel: Channel | None, request: asyncio.Task[None]) -> None:
         self._request = request
-        self._task = asyncio.get_running_loop().create_task(self._wait())
         self.client_left = False
+        self._task: asyncio.Task[None] | None = None
+        if channel is None:
+            self._task = asyncio.get_running_loop().create_task(self._wait(receive))
+        else:
+            channel.on_disconnect(self._leave)
 
-    async def _wait(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
+    async def _wait(self, receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
             pass
+        self._leave()
+
+    def _leave(self) -> None:
         self.client_left = True
         self._request.cancel()
 
     def close(self) -> None:
         """The request is over: stop waiting."""
-        self._task.cancel()
+        if self._task is not None:
+            self._task.cancel()
 
 
 def session_headers(exchange: Exchange) -> list[tuple[bytes, bytes]]:
@@ -211,6 +217,6 @@ def reply_headers(exchange: Exchange) -> list[tuple[bytes, bytes]]:
     )
     if told.is_estimated:
         headers.append((b"x-trunkline-estimated", b"1"))
-    if told.dropped:
-        headers.append((b"x-trunkline-dropped", ", ".join(told.dropped).encode("ascii", "replace")))
+    if dropped := exchange.dropped:
+        headers.append((b"x-trunkline-dropped", ", ".join(dropped).encode("ascii", "replace")))
     return headers

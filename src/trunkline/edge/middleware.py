@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 BODILESS: Final = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
 COOKIE: Final = "trunkline_session"
+JSON: Final = "application/json"
+
+MAX_REMEMBERED_HOSTS: Final = 64
+"""Host headers that were found to be ours, each port a name of its own: the check need not be made again."""
 
 ALLOW_METHODS: Final = b"GET, POST, PUT, DELETE, OPTIONS"
 ALLOW_HEADERS: Final = (
@@ -57,7 +61,7 @@ class Handler(Protocol):
 class ProblemWriter(Protocol):
     """How a route's clients are told of a Problem."""
 
-    def __call__(self, problem: Problem, /, *, as_json: bool) -> bytes:
+    def __call__(self, problem: Problem, /, *, as_json: bool, request_id: str) -> bytes:
         """The body of the error response."""
         ...
 
@@ -98,7 +102,8 @@ class Neighbours(msgspec.Struct, frozen=True, kw_only=True):
 class Front:
     """The outermost ASGI app. Deny by default: a path that no route names is 404.
 
-    In `routes` a path that ends in `/` stands for all below it; the longest that fits counts.
+    Owns the names by which it was rightly called. In `routes` a path that ends in `/` stands for all below it; the
+    longest that fits counts.
     """
 
     def __init__(
@@ -115,6 +120,7 @@ class Front:
         prefixes = [(path, route) for path, route in routes.items() if path.endswith("/") and path != "/"]
         self._prefixes = sorted(prefixes, key=lambda item: -len(item[0]))
         self._neighbours = neighbours
+        self._called: set[str] = set()
         self._keys = keys
         self._responses = responses
         self._is_draining = is_draining
@@ -124,7 +130,7 @@ class Front:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request, whatever happens."""
         request = Request(scope, asyncio.get_running_loop().time())
-        answer = Answer(send)
+        answer = Answer(send, request.channel)
         # Anthropic's clients read the second name.
         answer.headers += ((b"x-request-id", request.id.encode()), (b"request-id", request.id.encode()))
         route, name = self._find(request.path)
@@ -157,8 +163,11 @@ class Front:
     async def _answer(self, request: Request, route: Route | None, receive: Receive, answer: Answer) -> None:
         if request.repeated:
             raise invalid(f"The header `{request.repeated}` comes more than once.")
-        self._check_host(request)
-        if await self._check_origin(request, answer):
+        host = request.headers.get("host", "")
+        if host not in self._called:
+            self._check_host(host)
+        answer.headers.append((b"vary", b"Origin"))
+        if "origin" in request.headers and await self._check_origin(request.headers["origin"], request, answer):
             return
         if route is None:
             raise invalid("There is no such path here. /docs lists what there is.", kind=Kind.NOT_FOUND)
@@ -166,8 +175,8 @@ class Front:
             answer.headers.append((b"allow", ", ".join(sorted(route.methods)).encode()))
             raise invalid(f"{request.method[:20]} is not a method of this path.", kind=Kind.METHOD_NOT_ALLOWED)
         if request.method not in BODILESS:
-            media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-            if media_type != "application/json":
+            media_type = request.headers.get("content-type", "")
+            if media_type != JSON and media_type.partition(";")[0].strip().lower() != JSON:
                 raise invalid(
                     "Send the body as JSON: `content-type: application/json`.", kind=Kind.UNSUPPORTED_MEDIA_TYPE
                 )
@@ -187,10 +196,10 @@ class Front:
             )
         return caller
 
-    def _check_host(self, request: Request) -> None:
+    def _check_host(self, host: str) -> None:
         """S04, S11: a page of a foreign name that resolves to this address must not reach us."""
         try:
-            parts = urlsplit(f"//{request.headers.get('host', '')}")
+            parts = urlsplit(f"//{host}")
             name, is_plain = parts.hostname, not (parts.path or parts.query or parts.fragment or parts.username)
             is_plain = is_plain and (parts.port is None or parts.port > 0)
         except ValueError:
@@ -200,13 +209,11 @@ class Front:
                 "This server is not called by that name. TRUNKLINE_ALLOWED_HOSTS lists more names.",
                 kind=Kind.MISDIRECTED,
             )
+        if len(self._called) < MAX_REMEMBERED_HOSTS:
+            self._called.add(host)
 
-    async def _check_origin(self, request: Request, answer: Answer) -> bool:
+    async def _check_origin(self, origin: str, request: Request, answer: Answer) -> bool:
         """CORS. Whether the request was a preflight, and is answered."""
-        origin = request.headers.get("origin")
-        answer.headers.append((b"vary", b"Origin"))
-        if origin is None:
-            return False
         is_neighbour = origin.lower() in self._neighbours.origins
         if is_neighbour:
             answer.headers += (
@@ -250,7 +257,8 @@ class Front:
             # There is nothing more to be had here, or the rest of the body is still to come.
             headers.append((b"connection", b"close"))
         media_type = b"application/json" if as_json else b"text/event-stream"
-        await answer.whole(problem.status, write(problem, as_json=as_json), media_type, *headers)
+        body = write(problem, as_json=as_json, request_id=request.id)
+        await answer.whole(problem.status, body, media_type, *headers)
 
 
 def asgi_handler(app: App) -> Handler:

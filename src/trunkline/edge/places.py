@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from trunkline.core.problem import Kind, Problem, Source
-
-if TYPE_CHECKING:
-    from collections.abc import Generator
 
 DESCRIPTORS_EACH: Final = 2
 """What a request holds: its client's socket and its upstream's."""
@@ -26,20 +22,23 @@ def places_for(descriptors: int) -> int:
 
 
 class Places:
-    """Owns the count of requests that are being read or answered. There are `most` of them at once."""
+    """Owns the count of requests that are being read or answered. There are `most` of them at once.
+
+    As a context it is a place for one request, which leaving the block gives back. Raises Problem OVERLOADED where none
+    is left.
+    """
+
+    __slots__ = ("most", "taken")
 
     def __init__(self, most: int) -> None:
         self.most = most
         self.taken = 0
 
-    @contextmanager
-    def take(self) -> Generator[None]:
-        """A place for one request; leaving the block gives it back. Raises Problem OVERLOADED where none is left."""
+    def __enter__(self) -> None:
         if self.taken >= self.most:
             message = f"The router answers as many requests as it can: {self.most}. Try again in a moment."
             raise Problem(Kind.OVERLOADED, message, source=Source.ROUTER, retry_after_s=COME_AGAIN_S)
         self.taken += 1
-        try:
-            yield
-        finally:
-            self.taken -= 1
+
+    def __exit__(self, *_: object) -> None:
+        self.taken -= 1

@@ -22,8 +22,9 @@ MESSAGES: Final[Mapping[Kind, str]] = {
 }
 
 
-def problem_json(problem: Problem, /, *, as_json: bool = True) -> bytes:  # noqa: ARG001 - the shape of every writer of problems
+def problem_json(problem: Problem, /, *, as_json: bool = True, request_id: str | None = None) -> bytes:
     """`{"error": message, "type": one of the seed's four}`."""
+    del as_json, request_id  # the shape of every writer of problems
     return Simple().write_problem(problem, as_json=True)
 
 

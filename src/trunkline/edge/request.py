@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final
+from os import urandom
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import parse_qs
-from uuid import uuid4
 
 from trunkline.core.problem import invalid
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, MutableMapping
+    from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 
     Scope = MutableMapping[str, Any]
     Message = MutableMapping[str, Any]
@@ -31,6 +31,7 @@ class Request:
     """Method, path and headers, decoded once. `headers` has lower-case names; a repeated one keeps its first value."""
 
     __slots__ = (
+        "channel",
         "headers",
         "id",
         "is_read",
@@ -45,6 +46,7 @@ class Request:
 
     def __init__(self, scope: Scope, started: float) -> None:
         self.scope = scope
+        self.channel = channel_of(scope)
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.started = started
@@ -54,17 +56,24 @@ class Request:
         """Whether the body was read to its end."""
         self.is_recorded = False
         """Whether the request became an Exchange: then its Record tells of it."""
-        self.headers: dict[str, str] = {}
+        raw = scope["headers"]
+        self.headers: dict[str, str] = {name.decode("latin-1"): value.decode("latin-1") for name, value in raw}
         self.repeated: str | None = None
         """A header that may come only once, and came again. The front refuses it."""
-        for raw_name, raw_value in scope["headers"]:
+        if len(self.headers) < len(raw):
+            self._keep_first(raw)
+        given = self.headers.get("x-request-id")
+        self.id = given if given is not None and _ID.fullmatch(given) else urandom(16).hex()
+
+    def _keep_first(self, raw: Iterable[tuple[bytes, bytes]]) -> None:
+        headers: dict[str, str] = {}
+        for raw_name, raw_value in raw:
             name = raw_name.decode("latin-1")
-            if name not in self.headers:
-                self.headers[name] = raw_value.decode("latin-1")
+            if name not in headers:
+                headers[name] = raw_value.decode("latin-1")
             elif name in _ONCE:
                 self.repeated = name
-        given = self.headers.get("x-request-id", "")
-        self.id = given if _ID.fullmatch(given) else uuid4().hex
+        self.headers = headers
 
     @property
     def credential(self) -> str | None:
@@ -103,13 +112,50 @@ class Request:
         return int(value)
 
 
+class Channel(Protocol):
+    """Our server's extension to ASGI (`trunkline.server`): what an answer needs, without waiting."""
+
+    is_full: bool
+    """Whether the client is behind."""
+
+    def start(self, status: int, headers: Iterable[tuple[bytes, bytes]], /) -> None:
+        """Status and headers; they leave with what is written first."""
+        ...
+
+    def write(self, data: bytes, /) -> None:
+        """A piece of the body."""
+        ...
+
+    def end(self, data: bytes = b"", /) -> None:
+        """The last piece."""
+        ...
+
+    async def writable(self) -> None:
+        """Wait until the client has caught up, or has left."""
+        ...
+
+    def take_body(self) -> bytes | None:
+        """The whole body, if it is there; otherwise `receive` gives it."""
+        ...
+
+    def on_disconnect(self, callback: Callable[[], None], /) -> None:
+        """Have this called when the client leaves before the answer has ended."""
+        ...
+
+
+def channel_of(scope: Scope) -> Channel | None:
+    """The channel of this request, where our server serves it; any other server has none."""
+    return scope.get("extensions", {}).get("trunkline.channel")
+
+
 class Answer:
     """The way back. Adds `headers` to whatever is sent, and remembers the status."""
 
-    __slots__ = ("headers", "raw", "status")
+    __slots__ = ("channel", "headers", "raw", "status")
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, channel: Channel | None = None) -> None:
         self.raw = send
+        self.channel = channel
         self.headers: list[tuple[bytes, bytes]] = []
         self.status: int | None = None
 
@@ -120,9 +166,40 @@ class Answer:
             message = {**message, "headers": [*message.get("headers", ()), *self.headers]}
         await self.raw(message)
 
+    def open(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Status 200 and headers, through the channel that there must be."""
+        assert self.channel is not None  # noqa: S101 - who has none awaits `start`
+        self.status = 200
+        self.channel.start(200, (*headers, *self.headers))
+
+    async def start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Status and headers."""
+        if self.channel is None:
+            await self.send({"type": "http.response.start", "status": status, "headers": headers})
+        else:
+            self.status = status
+            self.channel.start(status, (*headers, *self.headers))
+
+    async def write(self, data: bytes) -> None:
+        """A piece of the body. Waits while the client is behind."""
+        if self.channel is None:
+            await self.raw({"type": "http.response.body", "body": data, "more_body": True})
+            return
+        self.channel.write(data)
+        if self.channel.is_full:
+            await self.channel.writable()
+
+    async def end(self, data: bytes = b"") -> None:
+        """The last piece."""
+        if self.channel is None:
+            await self.raw({"type": "http.response.body", "body": data, "more_body": False})
+        else:
+            self.channel.end(data)
+
     async def whole(self, status: int, body: bytes, media_type: bytes, *headers: tuple[bytes, bytes]) -> None:
         """A whole response."""
         length = str(len(body)).encode()
-        head = [(b"content-type", media_type), (b"content-length", length), *headers] if body else [*headers]
-        await self.send({"type": "http.response.start", "status": status, "headers": head})
-        await self.raw({"type": "http.response.body", "body": body})
+        await self.start(
+            status, [(b"content-type", media_type), (b"content-length", length), *headers] if body else headers
+        )
+        await self.end(body)

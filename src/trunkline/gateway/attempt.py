@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from asyncio import get_running_loop
-from contextlib import ExitStack, closing
+from contextlib import closing
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Self, cast
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Self, cast
 from trunkline.core.call import Operation
 from trunkline.core.embedding import joined
 from trunkline.core.problem import Kind, Problem, Retry, Source, invalid
-from trunkline.core.reply import unfold
+from trunkline.core.reply import fold
 from trunkline.dialects import sse
 from trunkline.dialects.upstream_error import invalid_answer
 from trunkline.gateway.inbound import Batch, Inbound
@@ -129,9 +129,8 @@ class Attempter:
         target, tally = one.target, one.tally
         egress = self._egresses[target.provider.dialect]
         is_verbatim = _is_verbatim(exchange, egress)
-        with ExitStack() as stack:
-            stream = await self._send(await _request(exchange, one, egress), target, deadline)
-            stack.callback(stream.close)
+        stream = await self._send(await _request(exchange, one, egress), target, deadline)
+        try:
             await _refuse_what_is_not(sse.MEDIA_TYPE, stream, target, egress, deadline)
             inbound = Inbound(stream, sse.Framer(self._max_event_bytes), egress.reader(target))
             first: list[Batch] = []
@@ -140,22 +139,25 @@ class Attempter:
                 batch = await inbound.pull(deadline)
                 first.append(batch)
                 is_committed = tally.add(batch.events, clock()) or batch.is_over
-            stack.pop_all()
-            return Attempt(one, inbound, first, is_verbatim)
+        except BaseException:
+            stream.close()
+            raise
+        return Attempt(one, inbound, first, is_verbatim)
 
     async def _until_whole(self, exchange: Exchange, one: Try, deadline: float) -> Whole:
         target = one.target
         egress = self._egresses[target.provider.dialect]
-        with ExitStack() as stack:
-            stream = await self._send(await _request(exchange, one, egress), target, deadline)
-            stack.callback(stream.close)
+        stream = await self._send(await _request(exchange, one, egress), target, deadline)
+        try:
             await _refuse_what_is_not(JSON, stream, target, egress, deadline)
             body = await self._read_whole(stream, target, deadline)
-            reply = await off_loop(len(body) >= SHALLOW_BYTES, egress.read_reply, body, target)
-        one.tally.add(unfold(reply), get_running_loop().time())
+        finally:
+            stream.close()
+        events = await off_loop(len(body) >= SHALLOW_BYTES, egress.read_events, body, target)
+        one.tally.add(events, get_running_loop().time())
         if not _is_verbatim(exchange, egress):
             ingress = cast("WholeIngress", exchange.ingress)  # others always stream
-            body = ingress.write_reply(reply, exchange.opening(target))
+            body = ingress.write_reply(fold(events), exchange.opening(target))
         return Whole(one, body)
 
     async def _embedded(self, exchange: Exchange, one: Try, deadline: float) -> Whole:
@@ -275,6 +277,7 @@ async def _request(exchange: Exchange, one: Try, egress: Egress) -> WireRequest:
     is_large = len(exchange.body) >= (SHALLOW_BYTES if is_verbatim else DEEP_BYTES)
     request = await off_loop(is_large, write, exchange, target, egress)
     one.dropped = request.dropped + _unheard(exchange, target, is_verbatim=is_verbatim)
+    one.unsaid = frozenset() if is_verbatim else exchange.ingress.unsaid
     return request
 
 
@@ -307,7 +310,7 @@ async def _refuse_what_is_not(
     media_type: str, stream: WireStream, target: Target, egress: Egress | EmbedEgress, deadline: float
 ) -> None:
     """Raise the Problem that an answer of another status or media type means."""
-    came = stream.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if stream.status != 200 or came != media_type:
+    came = stream.headers.get("content-type", "")
+    if stream.status != 200 or (came != media_type and came.partition(";")[0].strip().lower() != media_type):
         body = await stream.read_all(deadline, MAX_ERROR_BODY)
         raise egress.read_problem(target, stream.status, stream.headers, body)

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
-from trunkline.core.reply import BlockKind, Delta, Finish, Head, Start, Usage
+from trunkline.access.quota import FREE, Hold
+from trunkline.core.reply import BlockKind, Delta, End, Feature, Finish, Head, Start, Usage, features
 from trunkline.dialects.dialect import Opening
 from trunkline.gateway.admission import refuse_what_cannot_be_translated
 from trunkline.routing.plan import Wanted
@@ -43,6 +44,8 @@ class Tally:
     finish: Finish | None = None
     written_bytes: int = 0
     """What the upstream wrote, as UTF-8: text, reasoning and arguments of tools."""
+    features: set[Feature] = field(default_factory=set[Feature])
+    """What it holds that some dialects have no word for."""
     _pieces: list[str] = field(default_factory=list[str])
     _kinds: dict[int, BlockKind] = field(default_factory=dict[int, BlockKind])
 
@@ -57,14 +60,18 @@ class Tally:
                     self._kinds[index] = kind
                     if kind is BlockKind.TOOL_CALL:
                         content = True
+                    if kind is not BlockKind.TEXT:
+                        self.features.update(features(event))
+                case End(citations=citations):
+                    if citations:
+                        self.features.update(features(event))
                 case Usage():
                     self.usage = event
                 case Finish():
                     self.finish = event
+                    self.features.update(features(event))
                 case Head():
                     self.head = event
-                case _:
-                    pass
         if content and not self.has_content:
             self.has_content = True
             self.first_content_at = now
@@ -74,6 +81,8 @@ class Tally:
         kind = self._kinds.get(delta.index, BlockKind.TEXT)
         text = delta.text
         self.written_bytes += len(text) if text.isascii() else len(text.encode(errors="replace"))
+        if delta.logprobs:
+            self.features.update(features(delta))
         if self.keeps_text and kind in SEEN:
             self._pieces.append(delta.text)
         return bool(delta.text) and (kind in SEEN or self.commits_on_reasoning)
@@ -95,6 +104,8 @@ class Try:
     """How its target's health learns of it."""
     dropped: tuple[str, ...] = ()
     """What the target could not be told."""
+    unsaid: frozenset[Feature] = frozenset()
+    """What the client cannot be told of its answer."""
     is_estimated: bool = False
     """The request's tokens were counted here: no provider did."""
     is_charged: bool = False
@@ -126,6 +137,8 @@ class Exchange:
     """Written by the history step, where the request belongs to a session."""
     plan: Plan | None = None
     """Written by the planner."""
+    hold: Hold = FREE
+    """Written by the gateway: what is reserved for it, settled or released with it."""
     tries: list[Try] = field(default_factory=list[Try])
     """Every attempt, written by the failover as it begins."""
     served: Try | None = None
@@ -158,6 +171,16 @@ class Exchange:
         return self.told.tally if self.told is not None else None
 
     @property
+    def dropped(self) -> tuple[str, ...]:
+        """What those who served, or the last that failed, were not told, and the client so far not of the answer."""
+        if len(self.tries) == 1 and not (self.tries[0].dropped or self.tries[0].unsaid):
+            return ()
+        served = [one for one in self.tries if one.is_charged] or self.tries[-1:]
+        asked = [name for one in served for name in one.dropped]
+        unsaid = {feature.value for one in served for feature in one.tally.features & one.unsaid}
+        return tuple(dict.fromkeys((*asked, *sorted(unsaid))))
+
+    @property
     def text(self) -> str:
         """What was streamed, where somebody stores it."""
         if self.thread is not None:
@@ -170,14 +193,21 @@ class Exchange:
 
     def tell(self, problem: Problem) -> bytes:
         """The problem as the last event of this exchange's stream."""
-        return (self.outlet or self.ingress).write_problem(problem)
+        if self.outlet is not None:
+            return self.outlet.write_problem(problem)
+        return self.ingress.write_problem(problem, request_id=self.id)
 
     def opening(self, target: Target) -> Opening:
         """What the client is told of this target's answer before its first event."""
         model = self.envelope.model or target.name
         price = None if self.may_resume else target.model.price  # several may write it, each at its own price
         return Opening(
-            id=self.id, model=model, created=self.created, wants_usage=self.envelope.wants_usage, price=price
+            id=self.id,
+            model=model,
+            created=self.created,
+            wants_usage=self.envelope.wants_usage,
+            price=price,
+            provider=target.provider.label,
         )
 
     def facts(self) -> Facts:
@@ -201,6 +231,17 @@ class Exchange:
             explains=explains,
         )
 
+    def worst_case_nano(self) -> int | None:
+        """The most that one attempt can cost at the dearest of the plan's targets; None where that has no bound.
+
+        A byte of text is at most a token.
+        """
+        if self.plan is None:
+            return None
+        most = [_most_nano(target, self.facts().text_bytes, self.envelope.max_tokens) for target in self.plan.targets]
+        known = [nano for nano in most if nano is not None]
+        return max(known) if len(known) == len(most) else None
+
     def conversation(self) -> bytes:
         """What is the same for all turns of one conversation, and hardly for any two: never logged, never sent.
 
@@ -221,3 +262,8 @@ class Exchange:
         refuse_what_cannot_be_translated(self.ingress, self.envelope)
         call = self.ingress.read_call(self.body)
         return call if self.turn is None else call.preceded_by(self.turn.earlier)
+
+
+def _most_nano(target: Target, input_tokens: int, max_tokens: int | None) -> int | None:
+    price, output_tokens = target.model.price, max_tokens or target.model.max_output_tokens
+    return None if price is None or output_tokens is None else price.most_nano(input_tokens, output_tokens)

@@ -60,9 +60,10 @@ class Failover:
     async def committed(self, exchange: Exchange, plan: Plan) -> Attempt | Whole:
         """The first target's answer that has content. Raises the most telling Problem where none gives any."""
         clock = asyncio.get_running_loop().time
-        budget, hedges = self._budgets(clock())
-        budget.earn(clock())
-        hedges.earn(clock())
+        now = clock()
+        budget, hedges = self._budgets(now)
+        budget.earn(now)
+        hedges.earn(now)
         problems: list[Problem] = []
         pending = list(plan.targets)
         has_been_empty = False
@@ -93,7 +94,7 @@ class Failover:
         clock = asyncio.get_running_loop().time
         budget, _ = self._budgets(clock())
         for target in targets[: 1 + self._limits.attempts]:
-            if not budget.spend(clock()):
+            if not (budget.spend(clock()) and exchange.hold.extend()):
                 break
             try:
                 committed = await self._attempt(exchange, target, accepts_empty=False)
@@ -122,7 +123,8 @@ class Failover:
         tasks = [asyncio.create_task(self._attempt(exchange, target, accepts_empty=True))]
         try:
             await asyncio.wait(tasks, timeout=slow_s)
-            if not tasks[0].done() and hedges.spend(asyncio.get_running_loop().time()):
+            now = asyncio.get_running_loop().time()
+            if not tasks[0].done() and hedges.spend(now) and exchange.hold.extend():
                 tasks.append(asyncio.create_task(self._attempt(exchange, others.pop(0), accepts_empty=True)))
             running = set(tasks)
             while running:

@@ -1,30 +1,31 @@
-"""The walk of one request: context, plan, attempts, relay, settlement."""
+"""The walk of one request: context, plan, hold, attempts, relay, settlement."""
 
 from __future__ import annotations
 
 from asyncio import CancelledError, current_task, get_running_loop
-from contextlib import aclosing, asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import msgspec
 
 from trunkline.core.problem import Kind, Problem, invalid
 from trunkline.dialects.asked_models import without_names
 from trunkline.gateway.admission import admit
-from trunkline.gateway.attempt import Attempt
+from trunkline.gateway.attempt import Attempt, Whole
 from trunkline.gateway.off_loop import SHALLOW_BYTES, off_loop
-from trunkline.gateway.receipt import receipted
+from trunkline.gateway.receipt import Receipted, receipted
 from trunkline.gateway.relay import relay
 from trunkline.gateway.resumption import Resumption
 from trunkline.gateway.settle import settle
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable
+    from collections.abc import Callable
+    from types import TracebackType
 
+    from trunkline.access.quota import Quota
     from trunkline.core.record import Sink
-    from trunkline.gateway.attempt import Whole
     from trunkline.gateway.exchange import Exchange
     from trunkline.gateway.failover import Failover
+    from trunkline.gateway.relay import Outflow
     from trunkline.routing.plan import Plan, Wanted
     from trunkline.store.history import History
 
@@ -36,60 +37,49 @@ class Gateway:
         self,
         *,
         planner: Callable[[Wanted], Plan],
+        quota: Quota,
         failover: Failover,
         history: History | None,
         sinks: tuple[Sink, ...],
     ) -> None:
+        self.failover = failover
+        self.resumption = Resumption(failover)
         self._planner = planner
-        self._failover = failover
-        self._resumption = Resumption(failover)
+        self._quota = quota
         self._history = history
         self._sinks = sinks
 
-    @asynccontextmanager
-    async def open(self, exchange: Exchange) -> AsyncGenerator[AsyncIterator[bytes]]:
-        """The answer's bytes, once there is content. Leaving this block is settlement, exactly once.
+    def open(self, exchange: Exchange) -> Walk:
+        """The answer, once there is content, as a context. Leaving it is settlement, exactly once.
 
-        Raises Problem before the first byte, or out of the iteration when the answer breaks. Cancellation closes
-        the upstream at once.
+        Raises Problem before there is an answer, or out of the block when it breaks. Cancellation closes the upstream
+        at once.
         """
-        # What it is until the walk says otherwise: a fault that nobody foresaw is settled, too.
-        problem: Problem | None = Problem(Kind.INTERNAL, "The router failed.")
-        is_cancelled = False
-        try:
-            is_large = len(exchange.body) >= SHALLOW_BYTES
-            await off_loop(is_large, admit, exchange.ingress, exchange.envelope, exchange.caller)
+        return Walk(self, exchange)
+
+    async def commit(self, exchange: Exchange) -> Attempt | Whole:
+        """Everything up to the commit point. Raises Problem."""
+        is_large = len(exchange.body) >= SHALLOW_BYTES
+        await off_loop(is_large, admit, exchange.ingress, exchange.envelope, exchange.caller)
+        if exchange.envelope.is_kept:
             await self._join_session(exchange)
-            plan = await off_loop(is_large, self._plan, exchange)
-            with await self._failover.committed(exchange, plan) as committed:
-                async with aclosing(self._relayed(exchange, committed)) as chunks:
-                    yield chunks
-            problem = None
-        except Problem as error:
-            problem = error
-            raise
-        except CancelledError:
-            problem = exchange.interruption
-            is_cancelled = problem is None
-            if problem is None:
-                raise
-            if (task := current_task()) is not None:
-                task.uncancel()
-            raise problem from None
-        finally:
-            settle(
-                exchange,
-                problem=problem,
-                is_cancelled=is_cancelled,
-                now=get_running_loop().time(),
-                sinks=self._sinks,
-                history=self._history,
-            )
+        plan = await off_loop(is_large, self._plan, exchange)
+        exchange.hold = await self._quota.reserve(exchange.caller, exchange.worst_case_nano)
+        return await self.failover.committed(exchange, plan)
+
+    def settle(self, exchange: Exchange, problem: Problem | None, *, is_cancelled: bool) -> None:
+        """The end, however it came."""
+        settle(
+            exchange,
+            problem=problem,
+            is_cancelled=is_cancelled,
+            now=get_running_loop().time(),
+            sinks=self._sinks,
+            history=self._history,
+        )
 
     async def _join_session(self, exchange: Exchange) -> None:
         """Read the session's context and commit the user's message; make a session where none is named."""
-        if not exchange.envelope.is_kept:
-            return
         if self._history is None:
             if exchange.envelope.session_id is not None:
                 message = "`sessionId` needs chat history, which is off here: CHAT_DATABASE_URL is not set."
@@ -106,13 +96,6 @@ class Gateway:
             max_tokens=call.max_tokens,
         )
 
-    def _relayed(self, exchange: Exchange, committed: Attempt | Whole) -> AsyncGenerator[bytes]:
-        if exchange.may_resume and isinstance(committed, Attempt):
-            chunks = self._resumption.relay(exchange, committed)
-        else:
-            chunks = relay(exchange, committed)
-        return receipted(exchange, committed, chunks) if exchange.wants_receipt else chunks
-
     def _plan(self, exchange: Exchange) -> Plan:
         """The plan, written into the exchange; the providers that it was told of are no longer in the request."""
         envelope = exchange.envelope
@@ -121,3 +104,73 @@ class Gateway:
             told = msgspec.Raw(without_names(envelope.keys["provider"], plan.consumed))
             exchange.envelope = msgspec.structs.replace(envelope, keys={**envelope.keys, "provider": told})
         return plan
+
+
+class Walk:
+    """One request on its walk, as a context: inside the block there is an answer with content.
+
+    `body` is a whole answer; None where it streams, and `pour` gives it to the client.
+    """
+
+    __slots__ = ("_committed", "_exchange", "_gateway", "body")
+
+    def __init__(self, gateway: Gateway, exchange: Exchange) -> None:
+        self._gateway = gateway
+        self._exchange = exchange
+        self._committed: Attempt | None = None
+        self.body: bytes | None = None
+
+    async def __aenter__(self) -> Self:
+        try:
+            committed = await self._gateway.commit(self._exchange)
+        except BaseException as error:
+            self._end(error)
+            raise
+        if isinstance(committed, Attempt):
+            self._committed = committed
+        else:
+            self.body = receipted(self._exchange, committed.body) if self._exchange.wants_receipt else committed.body
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._committed is not None:
+            self._committed.inbound.stream.close()
+        self._end(error)
+
+    async def pour(self, out: Outflow) -> None:
+        """Pass the stream on until it ends. Raises Problem where it breaks: nothing is lost silently."""
+        exchange, committed = self._exchange, self._committed
+        assert committed is not None  # noqa: S101 - it is not for whole answers
+        if not exchange.wants_receipt:
+            await self._relay(committed, out)
+            return
+        into = Receipted(exchange, committed, out)
+        try:
+            await self._relay(committed, into)
+        except Problem:
+            into.break_off()
+            raise
+        into.end()
+
+    async def _relay(self, committed: Attempt, out: Outflow) -> None:
+        if self._exchange.may_resume:
+            await self._gateway.resumption.relay(self._exchange, committed, out)
+        else:
+            await relay(self._exchange, committed, out)
+
+    def _end(self, error: BaseException | None) -> None:
+        """Settle. Raises the Problem by which the request was interrupted, in place of the cancellation."""
+        exchange = self._exchange
+        if error is None or isinstance(error, Problem):
+            self._gateway.settle(exchange, error, is_cancelled=False)
+        elif not isinstance(error, CancelledError):
+            self._gateway.settle(exchange, Problem(Kind.INTERNAL, "The router failed."), is_cancelled=False)
+        elif exchange.interruption is None:
+            self._gateway.settle(exchange, None, is_cancelled=True)
+        else:
+            self._gateway.settle(exchange, exchange.interruption, is_cancelled=False)
+            if (task := current_task()) is not None:
+                task.uncancel()
+            raise exchange.interruption from None

@@ -1,4 +1,4 @@
-"""An upstream's stream as the gateway reads it: bytes, cut into frames, read as events, pulled batch by batch."""
+"""An upstream's stream as the gateway reads it: bytes, cut into frames, read as events, batch by batch."""
 
 from __future__ import annotations
 
@@ -24,9 +24,16 @@ class Batch(NamedTuple):
     events: list[Event]
     is_over: bool
 
+    def clear(self) -> None:
+        """It has been written: nobody keeps what it held while a slow client takes it."""
+        self.frames.clear()
+        self.events.clear()
+
 
 class Inbound:
     """Reads one stream. Owns the framer, the reader, and a failure that is told only after what came before it."""
+
+    __slots__ = ("_failure", "_framer", "_reader", "stream")
 
     def __init__(self, stream: WireStream, framer: Framer, reader: EventReader) -> None:
         self.stream = stream
@@ -40,35 +47,51 @@ class Inbound:
         return self._reader.is_finished
 
     async def pull(self, deadline: float) -> Batch:
-        """What the upstream says next.
+        """What the upstream says next. Raises as `take` does, and TimeoutError when the deadline passes."""
+        while (batch := self.take()) is None:
+            if self._reader.is_finished:
+                deadline = min(deadline, get_running_loop().time() + FINISHED_GRACE_S)
+            if not await self.stream.arrival(deadline):
+                if self._reader.is_finished:
+                    return self.end()
+                raise TimeoutError
+        return batch
+
+    def take(self) -> Batch | None:
+        """What the upstream has said; None where it has said nothing since.
 
         A finished answer is whole, whatever becomes of the connection after it. Raises Problem for an error in the
-        stream and for one that is cut; TimeoutError when the deadline passes.
+        stream and for one that is cut.
         """
         if self._failure is not None:
             raise self._failure
-        reader = self._reader
-        if reader.is_finished:
-            deadline = min(deadline, get_running_loop().time() + FINISHED_GRACE_S)
         try:
-            chunk = await self.stream.read(deadline)
-        except (Problem, TimeoutError):
-            if not reader.is_finished:
+            chunk = self.stream.take()
+        except Problem:
+            if not self._reader.is_finished:
                 raise
-            chunk = b""
+            return self.end()
+        if chunk is None:
+            return None
+        return self._read(chunk) if chunk else self.end()
+
+    def end(self) -> Batch:
+        """The end of the stream: the events still due. Raises Problem TRUNCATED where it has not finished."""
+        return Batch([], [*self._reader.close()], is_over=True)
+
+    def _read(self, chunk: bytes) -> Batch:
+        reader = self._reader
         frames: list[Frame] = []
         events: list[Event] = []
-        is_over = not chunk
         try:
-            for frame in self._framer.feed(chunk) if chunk else ():
+            for frame in self._framer.feed(chunk):
                 events += reader.read(frame)
                 frames.append(frame)
-            if reader.is_done or not chunk:
+            if reader.is_done:
                 events += reader.close()
-                is_over = True
         except Problem as failure:
             if not events:
                 raise
             self._failure = failure
-            is_over = False
-        return Batch(frames, events, is_over)
+            return Batch(frames, events, is_over=False)
+        return Batch(frames, events, reader.is_done)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from asyncio import get_running_loop
-from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -13,50 +12,64 @@ from trunkline.core.receipt import receipt
 from trunkline.core.record import Outcome
 from trunkline.dialects import sse
 from trunkline.dialects.dialect import splice
-from trunkline.gateway.attempt import Whole
 from trunkline.gateway.settle import record_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
-
     from trunkline.gateway.attempt import Attempt
     from trunkline.gateway.exchange import Exchange
+    from trunkline.gateway.relay import Outflow
 
 FIELD: Final = "trunkline"
 END_OF_EVENT: Final = b"\n\n"
 
 
-async def receipted(
-    exchange: Exchange, committed: Attempt | Whole, chunks: AsyncGenerator[bytes]
-) -> AsyncGenerator[bytes]:
-    """The same chunks, each of whole events or all of a JSON body; the last JSON of them has the receipt in it.
+class Receipted:
+    """A way to the client that puts the receipt into the last event which holds a JSON object.
 
     Nothing is held back before the upstream has come to its finish; from then on, the last event until the next.
     """
-    held = b""
-    async with aclosing(chunks):
-        try:
-            async for chunk in chunks:
-                if isinstance(committed, Whole):
-                    yield _with_field(chunk, _receipt(exchange))
-                    continue
-                if not _is_finished(exchange, committed):
-                    yield chunk
-                    continue
-                out, held = _before_last(held + chunk)
-                if out:
-                    yield out
-        except Problem:
-            if held:
-                yield held  # it came before the break, and the break is told without a receipt
-            raise
-    if held:
-        yield _with_receipt(held, _receipt(exchange))
+
+    def __init__(self, exchange: Exchange, committed: Attempt, out: Outflow) -> None:
+        self._exchange = exchange
+        self._committed = committed
+        self._out = out
+        self._held = b""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the client takes no more for now."""
+        return self._out.is_full
+
+    async def room(self) -> None:
+        """Return when it takes more."""
+        await self._out.room()
+
+    def write(self, data: bytes) -> None:
+        """Take whole events."""
+        if self._is_finished():
+            data, self._held = _before_last(self._held + data)
+        if data:
+            self._out.write(data)
+
+    def end(self) -> None:
+        """The answer is whole: what was held back, with the receipt in it."""
+        if self._held:
+            self._out.write(_with_receipt(self._held, _receipt(self._exchange)))
+
+    def break_off(self) -> None:
+        """It came before the break, and the break is told without a receipt."""
+        if self._held:
+            self._out.write(self._held)
+
+    def _is_finished(self) -> bool:
+        """Whether the upstream's last words are here, as its frames have them or, where another went on, its events."""
+        tally = self._exchange.tally
+        return self._committed.inbound.is_finished or (tally is not None and tally.finish is not None)
 
 
-def _is_finished(exchange: Exchange, committed: Attempt) -> bool:
-    """Whether the upstream's last words are here, as its frames have them or, where another went on, its events."""
-    return committed.inbound.is_finished or (exchange.tally is not None and exchange.tally.finish is not None)
+def receipted(exchange: Exchange, body: bytes) -> bytes:
+    """A whole answer with the receipt in it."""
+    return _with_field(body, _receipt(exchange))
 
 
 def _receipt(exchange: Exchange) -> bytes:

@@ -1,18 +1,23 @@
-"""From the upstream to the client: pull frames, tally, yield bytes. Pull-based: a slow client slows the upstream."""
+"""From the upstream to the client: what arrives is cut, read, counted and written in the callback that brings it.
+
+No task, queue or future stands between the two sockets. The request's own task sleeps until the answer ends or breaks,
+a timer runs out, or the client takes no more for now: then the upstream is not read either, and memory stays bounded.
+"""
 
 from __future__ import annotations
 
 from asyncio import get_running_loop
-from contextlib import aclosing
 from functools import partial
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from trunkline.core.problem import Kind, Problem, Retry, Source
 from trunkline.core.reply import Finish
-from trunkline.gateway.attempt import Whole, out_of_time
+from trunkline.gateway.attempt import out_of_time
+from trunkline.gateway.inbound import FINISHED_GRACE_S
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+    from asyncio import Future
+    from collections.abc import Callable, Iterable, Iterator
 
     from trunkline.core.reply import Event
     from trunkline.dialects.dialect import EventWriter, Forwarder, WholeIngress
@@ -24,46 +29,178 @@ END_OF_MESSAGE_S: Final = 0.25
 """How long the end of the upstream's message is waited for, so that its connection can serve again."""
 
 
-async def relay(exchange: Exchange, attempt: Attempt | Whole) -> AsyncGenerator[bytes]:
-    """The client's bytes, as they come. Raises Problem when the answer breaks: nothing was lost silently."""
-    if isinstance(attempt, Whole):
-        yield attempt.body
-        return
-    write = _outlet(exchange, attempt)
-    async with aclosing(batches(exchange, attempt)) as pulled:
-        async for batch in pulled:
-            for out in write(batch):
-                yield out
+class Outflow(Protocol):
+    """Where a stream goes: the way to its client. What is written is taken at once."""
+
+    @property
+    def is_full(self) -> bool:
+        """It holds as much as it should: nothing more is to be written before `room` has returned."""
+        ...
+
+    def write(self, data: bytes, /) -> None:
+        """Take whole events."""
+        ...
+
+    async def room(self) -> None:
+        """Return when it is no longer full."""
+        ...
 
 
-async def batches(exchange: Exchange, attempt: Attempt) -> AsyncGenerator[Batch]:
-    """What the upstream sends, as it comes, counted. Raises Problem when the answer breaks or a timer runs out."""
-    tally = attempt.one.tally
-    clock = get_running_loop().time
-    timers = attempt.one.target.provider.timeouts
-    total = exchange.deadline(timers.total_s)
-    content = clock() + timers.idle_content_s
-    first = attempt.first
-    is_over = first[-1].is_over
-    while first:
-        yield first.pop(0)
-    while not is_over:
-        silence = clock() + timers.idle_bytes_s
+async def relay(exchange: Exchange, attempt: Attempt, out: Outflow) -> None:
+    """Pass the answer on until it ends. Raises Problem where it breaks: nothing is lost silently."""
+    await Relay(exchange, attempt, _outlet(exchange, attempt), out).run()
+
+
+class Relay:
+    """One attempt's stream on its way. Owns the timer of its silences, and the wait of the request's task."""
+
+    __slots__ = (
+        "_attempt",
+        "_bytes_at",
+        "_change",
+        "_content_at",
+        "_exchange",
+        "_failure",
+        "_inbound",
+        "_is_late",
+        "_is_over",
+        "_loop",
+        "_out",
+        "_tally",
+        "_timer",
+        "_timer_at",
+        "_timers",
+        "_total",
+        "_write",
+    )
+
+    def __init__(
+        self, exchange: Exchange, attempt: Attempt, write: Callable[[Batch], Iterable[bytes]], out: Outflow
+    ) -> None:
+        self._exchange = exchange
+        self._attempt = attempt
+        self._inbound = attempt.inbound
+        self._tally = attempt.one.tally
+        self._timers = attempt.one.target.provider.timeouts
+        self._write = write
+        self._out = out
+        self._loop = get_running_loop()
+        self._change: Future[None] | None = None
+        self._failure: BaseException | None = None
+        self._is_late = False
+        self._is_over = False
+        self._total = exchange.deadline(self._timers.total_s)
+        self._bytes_at = self._content_at = self._loop.time()
+        self._set_timer()
+
+    async def run(self) -> None:
+        """Pass on what there is and what comes, until the end. Raises Problem where it breaks or a timer runs out."""
+        stream = self._inbound.stream
         try:
-            batch = await attempt.inbound.pull(min(silence, content, total))
-        except TimeoutError:
-            if total <= min(silence, content):
-                raise out_of_time(exchange, timers.total_s) from None
-            raise _silent(attempt, is_idle=content <= silence) from None
-        is_over = batch.is_over
-        now = clock()
-        if tally.add(batch.events, now):
-            content = now + timers.idle_content_s
-        yield batch
-    await _end_of_message(attempt)
+            first = self._attempt.first
+            while first:
+                await self._room()
+                self._pass(first.pop(0))
+            stream.listen(self._arrived)
+            self._arrived()
+            while not self._is_over:
+                if self._failure is not None:
+                    raise self._failure
+                if self._out.is_full:
+                    await self._room()
+                    self._arrived()
+                else:
+                    self._change = self._loop.create_future()
+                    await self._change
+        finally:
+            stream.listen(None)
+            self._timer.cancel()
+        await self._end_of_message()
+
+    async def _room(self) -> None:
+        """Wait while the client takes no more: the upstream is not at fault for what it does not send meanwhile."""
+        if self._out.is_full:
+            await self._out.room()
+            self._bytes_at = self._content_at = self._loop.time()
+
+    def _arrived(self) -> None:
+        """Pass on what has arrived, as far as the client takes it. What goes wrong is for the task to raise."""
+        inbound, out = self._inbound, self._out
+        try:
+            while not (self._is_over or out.is_full or self._failure is not None):
+                batch = inbound.take()
+                if batch is None:
+                    if not self._is_late:
+                        return
+                    batch = self._given_up()
+                self._take(batch)
+        except Exception as failure:  # noqa: BLE001 - nobody else hears of what a callback of the loop raises
+            self._failure = failure
+        self._wake()
+
+    def _take(self, batch: Batch) -> None:
+        now = self._bytes_at = self._loop.time()
+        if self._tally.add(batch.events, now):
+            self._content_at = now
+        elif self._inbound.is_finished and not batch.is_over:
+            self._timer.cancel()
+            self._set_timer()
+        self._pass(batch)
+
+    def _pass(self, batch: Batch) -> None:
+        for data in self._write(batch):
+            self._out.write(data)
+        self._is_over = batch.is_over
+
+    def _wake(self) -> None:
+        change, self._change = self._change, None
+        if change is not None and not change.done():
+            change.set_result(None)
+
+    # The timer: one serves all silences, and is set anew only when it has rung.
+
+    def _set_timer(self) -> None:
+        timers = self._timers
+        grace_s = FINISHED_GRACE_S if self._inbound.is_finished else timers.idle_bytes_s
+        silence = self._bytes_at + min(grace_s, timers.idle_bytes_s)
+        self._timer_at = min(silence, self._content_at + timers.idle_content_s, self._total)
+        self._timer = self._loop.call_at(self._timer_at, self._look)
+
+    def _look(self) -> None:
+        """A time is up, unless something has come since the timer was set."""
+        self._arrived()
+        if self._is_over or self._failure is not None:
+            return
+        if self._out.is_full:
+            self._bytes_at = self._content_at = self._loop.time()
+        rung = self._timer_at
+        self._set_timer()
+        # Loops may fire a timer up to one tick of their clock early.
+        if self._timer_at <= rung and self._timer_at - self._loop.time() < 0.001:
+            self._is_late = True
+            self._arrived()
+
+    def _given_up(self) -> Batch:
+        """The end of a finished answer whose upstream has gone silent; of another one, the Problem of the silence."""
+        timers, content = self._timers, self._content_at + self._timers.idle_content_s
+        if self._inbound.is_finished:
+            return self._inbound.end()
+        if self._total <= self._timer_at:
+            raise out_of_time(self._exchange, timers.total_s)
+        raise _silent(self._attempt, is_idle=content <= self._timer_at)
+
+    async def _end_of_message(self) -> None:
+        """Read what follows the upstream's last word: usually just the end of the HTTP message."""
+        stream = self._inbound.stream
+        deadline = self._loop.time() + END_OF_MESSAGE_S
+        try:
+            while await stream.read(deadline):
+                pass
+        except (Problem, TimeoutError):
+            return  # the answer is whole; only the connection cannot serve again
 
 
-def _outlet(exchange: Exchange, attempt: Attempt) -> Callable[[Batch], Iterator[bytes]]:
+def _outlet(exchange: Exchange, attempt: Attempt) -> Callable[[Batch], Iterable[bytes]]:
     """How a batch becomes the client's bytes: its frames as they came, or its events in the client's dialect."""
     opening = exchange.opening(attempt.one.target)
     if attempt.is_verbatim:
@@ -71,27 +208,37 @@ def _outlet(exchange: Exchange, attempt: Attempt) -> Callable[[Batch], Iterator[
         exchange.outlet = forwarder = ingress.forwarder(opening)
         return partial(_forward, forwarder)
     exchange.outlet = writer = exchange.ingress.writer(opening)
-    return partial(_write, writer)
+    return partial(_written, writer)
 
 
-def _forward(forwarder: Forwarder, batch: Batch) -> Iterator[bytes]:
-    out = b"".join([forwarder.forward(frame) for frame in batch.frames])
+def _forward(forwarder: Forwarder, batch: Batch) -> Iterable[bytes]:
+    frames = batch.frames
+    out = forwarder.forward(frames[0]) if len(frames) == 1 else b"".join([forwarder.forward(one) for one in frames])
+    batch.clear()
     if batch.is_over:
         out += forwarder.close()
+    return (out,) if out else ()
+
+
+def _written(writer: EventWriter, batch: Batch) -> Iterator[bytes]:
+    events = list(batch.events)
+    batch.clear()
+    return written(writer, events)
+
+
+def written(writer: EventWriter, events: list[Event]) -> Iterator[bytes]:
+    """The bytes that tell these events, which are gone then.
+
+    The finish goes by itself: a client that is told of it as an error gets what came before all the same.
+    """
+    is_finished = bool(events) and isinstance(events[-1], Finish)
+    finish = events.pop() if is_finished else None
+    out = writer.write(events)
+    events.clear()  # an event may be many megabytes, and the client takes its time
     if out:
         yield out
-
-
-def _write(writer: EventWriter, batch: Batch) -> Iterator[bytes]:
-    return written(writer, batch.events)
-
-
-def written(writer: EventWriter, events: Sequence[Event]) -> Iterator[bytes]:
-    """The finish goes by itself: a client that is told of it as an error gets what came before all the same."""
-    is_finished = bool(events) and isinstance(events[-1], Finish)
-    for part in (events[:-1], events[-1:]) if is_finished else (events,):
-        if out := writer.write(part):
-            yield out
+    if finish is not None and (out := writer.write((finish,))):
+        yield out
 
 
 def _silent(attempt: Attempt, *, is_idle: bool) -> Problem:
@@ -103,13 +250,3 @@ def _silent(attempt: Attempt, *, is_idle: bool) -> Problem:
     else:
         message = f"{provider.label} went silent in the middle of its answer for {timers.idle_bytes_s:g} s."
     return Problem(Kind.TIMED_OUT, message, source=Source.UPSTREAM, retry=Retry.NEVER)
-
-
-async def _end_of_message(attempt: Attempt) -> None:
-    """Read what follows the upstream's last word: usually just the end of the HTTP message."""
-    deadline = get_running_loop().time() + END_OF_MESSAGE_S
-    try:
-        while await attempt.inbound.stream.read(deadline):
-            pass
-    except (Problem, TimeoutError):
-        return  # the answer is whole; only the connection cannot serve again

@@ -8,7 +8,7 @@ be no telling whether both halves belong together.
 from __future__ import annotations
 
 from asyncio import get_running_loop
-from contextlib import aclosing
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -17,17 +17,20 @@ from trunkline.core.call import BYTES_PER_TOKEN, Message, Role, Text
 from trunkline.core.catalog import Resume
 from trunkline.core.problem import Kind, Problem, Source
 from trunkline.core.reply import BlockKind, Delta, End, Finish, Start, Usage
-from trunkline.gateway.relay import batches, written
+from trunkline.gateway.relay import Relay, written
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from trunkline.core.call import Call
     from trunkline.core.catalog import Target
     from trunkline.core.reply import Event
+    from trunkline.dialects.dialect import EventWriter
     from trunkline.gateway.attempt import Attempt
     from trunkline.gateway.exchange import Exchange, Try
     from trunkline.gateway.failover import Failover
+    from trunkline.gateway.inbound import Batch
+    from trunkline.gateway.relay import Outflow
 
 MAX_OVERLAP: Final = 200
 """Characters of the end of a text that the next target may repeat."""
@@ -46,28 +49,23 @@ class Resumption:
     def __init__(self, failover: Failover) -> None:
         self._failover = failover
 
-    async def relay(self, exchange: Exchange, attempt: Attempt) -> AsyncGenerator[bytes]:
-        """The client's bytes, through all targets that it takes. Raises the Problem of a break that stays one."""
+    async def relay(self, exchange: Exchange, attempt: Attempt, out: Outflow) -> None:
+        """Pass the answer on, through all targets that it takes. Raises the Problem of a break that stays one."""
         exchange.outlet = writer = exchange.ingress.writer(exchange.opening(attempt.one.target))
         thread = exchange.thread = Thread()
         read: Callable[[Iterable[Event]], Iterator[Event]] = thread.begin
         current = attempt
         while True:
-            problem: Problem | None = None
             try:
                 with current:
-                    async with aclosing(batches(exchange, current)) as pulled:
-                        async for batch in pulled:
-                            for out in written(writer, list(read(batch.events))):
-                                yield out
-            except Problem as error:
-                problem = error
-            if problem is None:
+                    await Relay(exchange, current, partial(_written, writer, read), out).run()
+            except Problem as problem:
+                following = await self._following(exchange, current.one, problem, thread)
+                if following is None:
+                    raise
+                current, read = following, thread.go_on
+            else:
                 return
-            following = await self._following(exchange, current.one, problem, thread)
-            if following is None:
-                raise problem
-            current, read = following, thread.go_on
 
     async def _following(self, exchange: Exchange, one: Try, problem: Problem, thread: Thread) -> Attempt | None:
         """The next target's answer to the text so far; None where the break has to be told."""
@@ -92,6 +90,10 @@ class Resumption:
         exchange.seams.append(len(thread.text))
         thread.break_off()
         return following
+
+
+def _written(writer: EventWriter, read: Callable[[Iterable[Event]], Iterator[Event]], batch: Batch) -> Iterator[bytes]:
+    return written(writer, list(read(batch.events)))
 
 
 def _is_mendable(problem: Problem) -> bool:

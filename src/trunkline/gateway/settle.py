@@ -42,6 +42,10 @@ def settle(
     if exchange.served is not None:
         _tell_health(exchange.served, problem, now, is_cancelled=is_cancelled)
     record = record_of(exchange, outcome, problem, now)
+    if exchange.served is not None:
+        exchange.hold.settle(record.cost_nano)
+    else:
+        exchange.hold.release()
     if exchange.turn is not None and history is not None:
         history.finish(
             Transcript(
@@ -85,12 +89,18 @@ def record_of(exchange: Exchange, outcome: Outcome, problem: Problem | None, now
     """What is to be told of this request, as far as it has come."""
     plan = exchange.plan
     target = exchange.target
-    served = [one for one in exchange.tries if one.is_charged]
-    first_at = min(
-        (one.tally.first_content_at for one in served if one.tally.first_content_at is not None), default=None
-    )
+    first_at: float | None = None
+    attempts: list[Attempted] = []
+    charged: list[Attempted] = []
+    for one in exchange.tries:
+        attempt = _attempted(exchange, one, now)
+        attempts.append(attempt)
+        if one.is_charged:
+            charged.append(attempt)
+            came_at = one.tally.first_content_at
+            if came_at is not None and (first_at is None or came_at < first_at):
+                first_at = came_at
     has_answer = outcome in {Outcome.COMPLETE, Outcome.CUT} or first_at is not None
-    attempts = tuple(_attempted(exchange, one, now) for one in exchange.tries)
     return Record(
         request_id=exchange.id,
         route=exchange.route,
@@ -101,15 +111,16 @@ def record_of(exchange: Exchange, outcome: Outcome, problem: Problem | None, now
         first_token_ms=(first_at - exchange.started) * 1000 if first_at is not None else None,
         model=target.model.id if target else None,
         provider=target.provider.name if target else None,
-        usage=_used([one.usage for one in attempts if one.charged]),
-        cost_nano=_sum([one.cost_nano for one in attempts if one.charged]),
-        estimated=any(one.estimated for one in attempts if one.charged),
+        usage=_used([one.usage for one in charged]),
+        cost_nano=_sum([one.cost_nano for one in charged]),
+        estimated=any(one.estimated for one in charged),
         seams=tuple(exchange.seams),
+        dropped=exchange.dropped,
         created=exchange.created,
         asked=plan.route if plan is not None else None,
         policy=tuple(policy.value for policy in plan.policy) if plan is not None else (),
         candidates=considered(plan) if plan is not None else (),
-        attempts=attempts,
+        attempts=tuple(attempts),
         problem=problem.kind.value if problem else None,
         detail=problem.detail if problem else None,
     )

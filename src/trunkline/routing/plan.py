@@ -112,6 +112,10 @@ def plan(wanted: Wanted, rules: Rules) -> Plan:
     UNAVAILABLE, with the time to wait, where none of those that could may be asked now.
     """
     routes = _routes(wanted)
+    if len(routes) == 1 and wanted.envelope.preferences is None and not wanted.explains:
+        only = _only(routes[0], wanted, rules)
+        if only is not None:
+            return only
     passed: list[PassedOver] = []
     steps: list[Step] = []
     consumed: frozenset[str] = frozenset()
@@ -131,17 +135,43 @@ def plan(wanted: Wanted, rules: Rules) -> Plan:
     return Plan(tuple(steps), tuple(passed), consumed, first.name, _policies(first, wanted), first.hedge, first.resume)
 
 
+def _only(route: Route, wanted: Wanted, rules: Rules) -> Plan | None:
+    """The plan where there is nothing to choose: one target with one key, in health; as for nearly every request."""
+    if len(route.legs) != 1:
+        return None
+    (leg,) = route.legs
+    if leg.target.provider.spares or _against(leg, wanted, rules, frozenset()):
+        return None
+    standing = rules.standing(leg.target)
+    if standing.verdict.state is not State.CLOSED or standing.share < 1:
+        return None
+    return Plan(
+        (Step(leg.target, standing, None, ""),),
+        route=route.name,
+        policy=_policies(route, wanted),
+        hedge=route.hedge,
+        resume=route.resume,
+    )
+
+
 def _routes(wanted: Wanted) -> list[Route]:
     """The routes of every name that the request holds, each once."""
-    envelope, catalog = wanted.envelope, wanted.catalog
+    envelope = wanted.envelope
+    if not envelope.fallbacks:
+        return [_route(envelope.model, wanted)]
     named: dict[str, Route] = {}
     for name in (envelope.model, *envelope.fallbacks):
-        route = catalog.route(name)
-        if not wanted.caller.may_use(*(() if name is None else (name,)), route.name):
-            message = f"This key may not use the model {(name or route.name)[:200]!r}."
-            raise invalid(message, param="model", kind=Kind.FORBIDDEN)
+        route = _route(name, wanted)
         named.setdefault(route.name, route)
     return list(named.values())
+
+
+def _route(name: str | None, wanted: Wanted) -> Route:
+    route = wanted.catalog.route(name)
+    if wanted.caller.models is not None and not wanted.caller.may_use(*(() if name is None else (name,)), route.name):
+        message = f"This key may not use the model {(name or route.name)[:200]!r}."
+        raise invalid(message, param="model", kind=Kind.FORBIDDEN)
+    return route
 
 
 def _steps(
@@ -254,12 +284,17 @@ def _preferred(preferences: Preferences, steps: list[Step], passed: list[PassedO
 
 def _may_serve(leg: Leg, wanted: Wanted, rules: Rules, passed: list[PassedOver], consumed: frozenset[str]) -> bool:
     """Whether this leg can do what the request needs, as far as anybody knows, and wants to."""
-    reason = (
-        _unwanted(leg, wanted, consumed) or _unmet(leg, wanted) or _lacking(leg, wanted, rules) or _short(leg, wanted)
-    )
+    reason = _against(leg, wanted, rules, consumed)
     if reason:
         passed.append(PassedOver(leg.target, reason, is_foreign=_is_foreign(leg, wanted)))
     return not reason
+
+
+def _against(leg: Leg, wanted: Wanted, rules: Rules, consumed: frozenset[str]) -> str:
+    """Why this leg is not for this request; empty where it is."""
+    return (
+        _unwanted(leg, wanted, consumed) or _unmet(leg, wanted) or _lacking(leg, wanted, rules) or _short(leg, wanted)
+    )
 
 
 def _is_foreign(leg: Leg, wanted: Wanted) -> bool:
@@ -323,6 +358,8 @@ def _lacking(leg: Leg, wanted: Wanted, rules: Rules) -> str:
             offered = _ALL if dialect == wanted.dialect else offers[dialect]
             offered = offered if known is None else offered & known
             lacks = frozenset[Need]() if offered >= _ASKED else wanted.facts().needs - offered
+    if Need.EMBEDDINGS in lacks:
+        return "gives no embeddings"
     return f"does not take {' or '.join(sorted(lacks))}" if lacks else ""
 
 

@@ -28,7 +28,8 @@ class RetryBudget:
 
     def earn(self, now: float) -> None:
         """A client's request has come."""
-        self._turn(now)
+        if self._slot_of(now) != self._slot:
+            self._turn(now)
         self._earned[self._slot % _SLOTS] += self._limits.share
 
     def has(self, now: float) -> bool:

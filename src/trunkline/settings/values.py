@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
+from trunkline.core.call import Need
 from trunkline.core.caller import Secret
 from trunkline.core.catalog import LOOPBACK_NAMES, Auth, Catalog, Model, Origin, Provider, Quirks, Timeouts
 from trunkline.core.difficulty import Scale
@@ -159,7 +160,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def local_provider(port: int, model_id: str, context_tokens: int) -> Provider:
-    """The row of the model that runs on this machine."""
+    """The row of the model that runs on this machine: one of text, whose server runs without embeddings."""
     return Provider(
         name=LOCAL,
         label="The local model",
@@ -173,6 +174,7 @@ def local_provider(port: int, model_id: str, context_tokens: int) -> Provider:
                 context_tokens=context_tokens,
                 max_output_tokens=context_tokens,
                 price=Price(input_nano=0, output_nano=0),
+                offers=frozenset({Need.TOOLS, Need.SCHEMA}),
             ),
         ),
         quirks=Quirks(prefill=True),

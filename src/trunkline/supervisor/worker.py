@@ -1,4 +1,4 @@
-"""What runs in a worker process: the application behind an embedded uvicorn, ruled by the parent over a link.
+"""What runs in a worker process: the application behind our HTTP server, ruled by the parent over a link.
 
 Started as `python -m trunkline.supervisor.worker FACTORY LINK_FD PARENT_PID LISTENER_FD...`. Nothing secret stands in
 the arguments or the environment: the settings come over the link.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import gc
 import importlib
 import logging
 import os
@@ -20,22 +21,18 @@ from base64 import b64decode
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-import uvicorn
-
 from trunkline.core.problem import Kind, Problem
+from trunkline.server import Server
 from trunkline.supervisor.control import LinkClosed, Refused, open_link
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from trunkline.supervisor.control import Link
 
     Ask = Callable[[str, Mapping[str, Any]], Awaitable[Any]]
     """Asks the router as a whole, by way of the parent: `metrics` and `record` give every worker's answer, `reload`
     what became of it. Raises Problem where the parent does not answer."""
-
-KEEP_ALIVE_S: Final = 75
-"""How long an idle connection waits for its next request, as nginx has it."""
 
 LINGER_S: Final = 1.0
 """How long connections that wait for a request may still send one when a new worker takes over."""
@@ -59,6 +56,9 @@ RELOAD_S: Final = 120.0
 """What a reload may take where new workers have to start."""
 
 DESCRIPTORS: Final = 65_536
+
+GC_THRESHOLD: Final = 20_000
+"""So many more objects there may be before cycles are looked for among the youngest; Python's own 700 suits scripts."""
 
 PR_SET_PDEATHSIG: Final = 1
 """Source: https://man7.org/linux/man-pages/man2/PR_SET_PDEATHSIG.2const.html."""
@@ -122,40 +122,6 @@ class Leaving(StrEnum):
     """A new worker is there already: new connections are its own, from now on."""
 
 
-class EmbeddedServer(uvicorn.Server):
-    """uvicorn without its signal handling, which is the parent's, and with a sign that it accepts."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.accepts = asyncio.Event()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None]:
-        """Capture none."""
-        yield
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to accept."""
-        await super().startup(sockets)
-        self.accepts.set()
-
-    def say_close(self) -> None:
-        """Every response that begins from now on closes its connection."""
-        close = (b"connection", b"close")
-        self.config.encoded_headers = [*self.config.encoded_headers, close]
-        self.server_state.default_headers = [*self.server_state.default_headers, close]
-
-    def stop_accepting(self) -> None:
-        """Close this process's listening sockets; connections live on."""
-        for server in self.servers:
-            server.close()
-
-    def close_idle(self) -> None:
-        """Close the connections that wait for a request; the others close after their response."""
-        for connection in tuple(self.server_state.connections):
-            connection.shutdown()
-
-
 class Worker:
     """One worker: the application, its server, and the way out. Its parent's questions arrive at `answer`."""
 
@@ -164,10 +130,9 @@ class Worker:
         self._sockets = list(sockets)
         self._link: Link | None = None
         self._app: Application | None = None
-        self._server: EmbeddedServer | None = None
+        self._server: Server | None = None
         self._grace_s = 0.0
         self._tasks = asyncio.TaskGroup()
-        self._serving: asyncio.Task[None] | None = None
         self._leaving = asyncio.get_running_loop().create_future()
 
     async def run(self, end: socket.socket) -> None:
@@ -224,9 +189,9 @@ class Worker:
             await app.start()
         except Problem as problem:
             raise Refused(problem.message) from problem
-        self._server = server = EmbeddedServer(server_config(app))
-        self._serving = self._tasks.create_task(server.serve(sockets=self._sockets))
-        await server.accepts.wait()
+        _settle_memory()
+        self._server = Server(app)
+        await self._server.start(self._sockets)
 
     def _leave(self, leaving: Leaving, grace_s: float) -> None:
         """Begin to drain, once: being told again changes nothing. What a new client sees has changed on return."""
@@ -243,8 +208,8 @@ class Worker:
                 self._server.say_close()
 
     async def _drain(self, leaving: Leaving, grace_s: float) -> None:
-        app, server, serving = self._app, self._server, self._serving
-        if app is None or server is None or serving is None:
+        app, server = self._app, self._server
+        if app is None or server is None:
             return
         clock = asyncio.get_running_loop().time
         deadline = clock() + grace_s
@@ -260,9 +225,7 @@ class Worker:
             app.cut()
             await _within(CUT_S, app.drained(), "Streams did not end when they were cut")
         left_s = deadline - clock()
-        server.should_exit = True
-        await asyncio.wait({serving}, timeout=max(LATE_S, min(FLUSH_S, left_s)))
-        serving.cancel()
+        await server.close(max(LATE_S, min(FLUSH_S, left_s)))
         await _within(max(LATE_S, min(STOP_S, left_s)), app.stop(), "The application did not stop in time")
         await self._say_bye(app.snapshot())
 
@@ -270,24 +233,6 @@ class Worker:
         if self._link is not None:
             with contextlib.suppress(LinkClosed, Refused, TimeoutError):
                 await self._link.ask("bye", {"snapshot": snapshot}, timeout_s=LATE_S)
-
-
-def server_config(app: Application) -> uvicorn.Config:
-    """How uvicorn serves this application: HTTP/1.1 alone; signals, logs and addresses are ours."""
-    return uvicorn.Config(
-        app,
-        http="httptools",
-        ws="none",
-        loop="none",
-        lifespan="off",
-        interface="asgi3",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=round(FLUSH_S),
-    )
 
 
 async def _within(seconds: float, step: Awaitable[None], otherwise: str) -> None:
@@ -326,6 +271,13 @@ def _raise_descriptor_limit() -> None:
     most = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
     if soft != resource.RLIM_INFINITY and soft < most:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+def _settle_memory() -> None:
+    """What is there now stays; requests leave hardly any cycles behind, so they need not be looked for so often."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD, 50, 100)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:

@@ -15,10 +15,10 @@ from trunkline.upstream.address import find_addresses, system_resolve
 from trunkline.upstream.connection import INBOX_BYTES, Connection
 from trunkline.upstream.limits import ClientLimits
 from trunkline.upstream.pool import Pool, closed_problem
-from trunkline.upstream.request_head import write_head
+from trunkline.upstream.request_head import Heads
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from trunkline.core.catalog import Origin, Timeouts
     from trunkline.dialects.dialect import WireRequest
@@ -52,19 +52,37 @@ class WireStream:
         read. Raises Problem TRUNCATED where the connection is lost before the message ends, UPSTREAM_INVALID
         where what comes is not HTTP. Cancelled, it closes the stream.
         """
-        while (connection := self._connection) is not None:
-            data = connection.take()
-            if data or connection.is_complete:
-                return data
-            connection.raise_failure()
+        while (data := self.take()) is None:
             try:
-                in_time = await connection.arrival(deadline)
+                in_time = await self.arrival(deadline)
             except asyncio.CancelledError:
                 self.close()
                 raise
             if not in_time:
                 raise TimeoutError
-        raise RuntimeError("the stream is closed")
+        return data
+
+    def take(self) -> bytes | None:
+        """What `read` gives, without waiting: None where nothing has arrived. Raises its Problems."""
+        connection = self._open()
+        data = connection.take()
+        if data or connection.is_complete:
+            return data
+        connection.raise_failure()
+        return None
+
+    def arrival(self, deadline: float) -> asyncio.Future[bool]:
+        """A future that is True when there may be something to `take`, False when the deadline passed first."""
+        return self._open().arrival(deadline)
+
+    def listen(self, listener: Callable[[], None] | None) -> None:
+        """Have this called, in the loop, whenever there may be something to `take`; None ends it. It must not raise."""
+        self._open().listen(listener)
+
+    def _open(self) -> Connection:
+        if self._connection is None:
+            raise RuntimeError("the stream is closed")
+        return self._connection
 
     async def read_all(self, deadline: float, limit: int) -> bytes:
         """The body, at most `limit` bytes of it; the rest is not read. Raises as `read` does."""
@@ -80,6 +98,7 @@ class WireStream:
         """
         connection, self._connection = self._connection, None
         if connection is not None:
+            connection.listen(None)
             self._pool.leave(connection)
 
     def __del__(self) -> None:
@@ -118,6 +137,7 @@ class Client:
         self._replaced: list[Authenticator] = []
         self._pools: dict[tuple[Origin, bool], Pool] = {}
         self._connections: set[Connection] = set()
+        self._heads = Heads()
         self._inbox = memoryview(bytearray(INBOX_BYTES))
         self._is_closed = False
 
@@ -153,7 +173,7 @@ class Client:
             raise TimeoutError
         if request.origin.account:
             request = await self.authenticated(request, deadline)
-        head = write_head(request)
+        head = self._heads.write(request)
         head_only = request.method == "HEAD"
         pool = self._pool(request)
         connection = await pool.enter(wait_s=timeouts.pool_wait_s, deadline=deadline)

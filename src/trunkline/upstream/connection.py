@@ -38,8 +38,8 @@ class Connection(asyncio.BufferedProtocol):
     """A connection: owns its socket, its parser, and what has arrived but is not read yet.
 
     Everything that the network does changes its state synchronously, in a callback, and wakes the one task that
-    may wait for `arrival`. At most `HIGH_WATER_BYTES + INBOX_BYTES` are buffered. `inbox` is a buffer that all
-    connections of one loop share: it is empty again before the loop turns to the next one.
+    may wait for `arrival`, or calls the one that listens. At most `HIGH_WATER_BYTES + INBOX_BYTES` are buffered.
+    `inbox` is a buffer that all connections of one loop share: it is empty again before the loop turns to the next.
 
     `status` and `headers` (lower-case names, repeated ones joined by ", ") are the current answer's. `on_end` is
     called once, when the connection ends or is aborted; `lost` is done when its socket is closed.
@@ -63,6 +63,7 @@ class Connection(asyncio.BufferedProtocol):
         "_is_busy",
         "_keeps_alive",
         "_limits",
+        "_listener",
         "_loop",
         "_name",
         "_on_end",
@@ -92,6 +93,7 @@ class Connection(asyncio.BufferedProtocol):
         self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[bool] | None = None
+        self._listener: Callable[[], None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._deadline = 0.0
@@ -191,7 +193,7 @@ class Connection(asyncio.BufferedProtocol):
     def arrival(self, deadline: float) -> asyncio.Future[bool]:
         """A future that is True when anything has changed, False when the deadline passed first.
 
-        One timer serves all waits of an exchange: as deadlines move on, it is seldom set anew.
+        One timer serves all waits of all exchanges: as deadlines move on, it is seldom set anew.
         """
         if self._waiter is not None and not self._waiter.done():
             raise RuntimeError("two tasks read one stream")
@@ -203,6 +205,10 @@ class Connection(asyncio.BufferedProtocol):
             self._set_timer()
         self._waiter = waiter = self._loop.create_future()
         return waiter
+
+    def listen(self, listener: Callable[[], None] | None) -> None:
+        """Call this whenever anything has changed, in place of `arrival`; None ends it. It must not raise."""
+        self._listener = listener
 
     def take(self) -> bytes:
         """What has arrived and was not read, at most `TAKEN_BYTES`; empty if nothing has. Lets the upstream go on."""
@@ -241,8 +247,8 @@ class Connection(asyncio.BufferedProtocol):
     def rest(self) -> None:
         """Give up the last exchange and be ready for the next one. Only while it `is_reusable`."""
         self._clear()
+        self._listener = None
         self._wake()
-        self._stop_timer()
         self.idle_since = self._loop.time()
         if self._reading_paused:
             self._reading_paused = False
@@ -282,6 +288,9 @@ class Connection(asyncio.BufferedProtocol):
         self._wake(in_time=False)
 
     def _wake(self, *, in_time: bool = True) -> None:
+        if self._listener is not None:
+            self._listener()
+            return
         waiter = self._waiter
         if waiter is not None:
             self._waiter = None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from trunkline.core.problem import invalid
 
 if TYPE_CHECKING:
+    from trunkline.core.catalog import Origin
     from trunkline.core.problem import Problem
     from trunkline.dialects.dialect import WireRequest
 
@@ -32,13 +33,35 @@ _OURS: Final = frozenset(
 )
 """The fields that frame a message or speak of the connection: they are the client's to write."""
 
+MAX_KNOWN: Final = 256
+
 _WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 
 
-def write_head(request: WireRequest) -> bytes:
-    """The request line and all header fields, with the empty line that ends them.
+class Heads:
+    """Writes heads. Owns those that were written lately: what a provider is sent seldom differs but for its length."""
 
-    Host and Content-Length are added; so is `accept-encoding: identity` where none is given. Raises Problem
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, Origin, str, tuple[tuple[str, str], ...]], bytes] = {}
+
+    def write(self, request: WireRequest) -> bytes:
+        """The request line and all header fields, with the empty line that ends them. Raises as `write_fields` does."""
+        key = (request.method, request.origin, request.path, request.headers)
+        fields = self._known.get(key)
+        if fields is None:
+            fields = write_fields(request)
+            if len(self._known) >= MAX_KNOWN:
+                self._known.clear()
+            self._known[key] = fields
+        if request.body or request.method in _WITH_BODY:
+            return b"%bcontent-length: %d\r\n\r\n" % (fields, len(request.body))
+        return fields + b"\r\n"
+
+
+def write_fields(request: WireRequest) -> bytes:
+    """The request line and the header fields, but for that which tells the length.
+
+    Host is added; so is `accept-encoding: identity` where none is given. Raises Problem
     INVALID_REQUEST that names the header (never its value) where CR, LF, NUL or another character could break
     a line, or where a field is the client's own.
     """
@@ -59,9 +82,7 @@ def write_head(request: WireRequest) -> bytes:
             is_encoding_given = True
     if not is_encoding_given:
         fields += "accept-encoding: identity\r\n"
-    if request.body or request.method in _WITH_BODY:
-        fields += f"content-length: {len(request.body)}\r\n"
-    return f"{start}{fields}\r\n".encode("latin-1")
+    return f"{start}{fields}".encode("latin-1")
 
 
 def _refusal(request: WireRequest) -> Problem:

@@ -39,4 +39,5 @@ CLIENTS: Final[Mapping[str, Callable[[str], Driver]]] = {
 
 every_client = pytest.mark.parametrize("client", list(CLIENTS), indirect=True)
 ALL: Final[Mapping[str, Callable[[str], Driver]]] = {**CLIENTS, "pydantic-openrouter": PydanticOpenRouter}
-"""With those that only some tests use: OpenRouter's client wants a field that only OpenRouter has."""
+"""With those that only some tests use: OpenRouter's client insists on `provider`, which a verbatim answer of another
+vendor of its dialect does not have."""

@@ -41,8 +41,6 @@ PROVEN: Final = [
     for vendor in GIVES_PROOFS
     for stream in (True, False)
     if client not in FORGETFUL
-    # OpenRouter's client finds a whole answer invalid that does not say which provider served it.
-    if stream or client != "pydantic-openrouter" or vendor == "openrouter"
 ]
 
 SAME: Final = {("openrouter", "openai_chat")}

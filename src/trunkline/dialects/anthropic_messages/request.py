@@ -14,6 +14,7 @@ from trunkline.core.catalog import ThinkingForm
 from trunkline.core.problem import invalid
 from trunkline.dialects.anthropic_messages.turns import Conversation, Dropped, marked
 from trunkline.dialects.anthropic_messages.words import DEFAULT_MAX_TOKENS, UNREADABLE, thought_of
+from trunkline.dialects.one_answer import refuse_several
 from trunkline.dialects.temperature import temperature_for
 from trunkline.dialects.thinking_words import budget_for, effort_for
 
@@ -223,8 +224,7 @@ def _write_sampling(call: Call, target: Target, body: dict[str, Any]) -> None:
         if not all(stop.strip() for stop in call.stop):
             raise invalid(f"{target.name} does not stop at white space alone.", param="stop")
         body["stop_sequences"] = call.stop
-    if call.n is not None and call.n > 1:
-        raise invalid(f"{target.name} gives one answer at a time; {call.n} were asked for.", param="n")
+    refuse_several(call)
 
 
 def _write_account(call: Call, body: dict[str, Any], dropped: Dropped) -> None:

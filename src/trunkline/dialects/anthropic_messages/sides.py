@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from trunkline.core.call import Envelope, Need, Operation
+from trunkline.core.reply import Feature, unfold
 from trunkline.dialects import sse
 from trunkline.dialects.anthropic_messages import answer as anthropic_answer
 from trunkline.dialects.anthropic_messages import call as anthropic_call
@@ -27,12 +28,12 @@ from trunkline.dialects.dialect import WireRequest, join, post, top_level
 from trunkline.dialects.json_fields import JsonFields
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from trunkline.core.call import Call, Facts
     from trunkline.core.catalog import Target
     from trunkline.core.problem import Problem
-    from trunkline.core.reply import Reply
+    from trunkline.core.reply import Event, Reply
     from trunkline.dialects.dialect import Opening
 
 VERSION: Final = "2023-06-01"
@@ -47,6 +48,7 @@ class AnthropicMessagesIngress:
     commits_on_reasoning = True
     keep_alive = sse.KEEP_ALIVE
     takes_receipts = True
+    unsaid = frozenset({Feature.CITATIONS, Feature.LOGPROBS})
     carries: Mapping[str, bool] = {"anthropic-version": False, "anthropic-beta": True}
 
     def __init__(self, operation: Operation = Operation.GENERATE) -> None:
@@ -92,9 +94,8 @@ class AnthropicMessagesIngress:
         return Writer(opening)
 
     def forwarder(self, opening: Opening) -> Forwarder:
-        """What passes an upstream's frames on, for one stream; they say all that an opening could."""
-        del opening
-        return Forwarder()
+        """What passes an upstream's frames on, for one stream."""
+        return Forwarder(opening)
 
     def write_reply(self, reply: Reply, opening: Opening) -> bytes:
         """A whole answer as a JSON body."""
@@ -104,9 +105,9 @@ class AnthropicMessagesIngress:
         """A count of tokens as a JSON body."""
         return anthropic_writer.write_count(tokens)
 
-    def write_problem(self, problem: Problem, *, as_json: bool = False) -> bytes:
+    def write_problem(self, problem: Problem, *, as_json: bool = False, request_id: str | None = None) -> bytes:
         """The problem as the last event of a stream, or as a JSON body."""
-        return anthropic_writer.write_problem(problem, as_json=as_json)
+        return anthropic_writer.write_problem(problem, request_id, as_json=as_json)
 
 
 class AnthropicMessages:
@@ -143,6 +144,10 @@ class AnthropicMessages:
     def read_reply(self, body: bytes, target: Target) -> Reply:
         """A whole answer. Raises Problem for an error inside it and for what is no answer."""
         return anthropic_answer.read_reply(body, target)
+
+    def read_events(self, body: bytes, target: Target) -> Sequence[Event]:
+        """The same as the events that tell it."""
+        return unfold(self.read_reply(body, target))
 
     def read_count(self, body: bytes, target: Target) -> int:
         """The answer to a count of tokens. Raises Problem for what is none."""

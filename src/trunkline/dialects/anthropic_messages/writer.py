@@ -77,7 +77,7 @@ class Writer:
 
     def write_problem(self, problem: Problem) -> bytes:
         """The error event that ends the stream."""
-        return write_problem(problem)
+        return write_problem(problem, self._opening.id)
 
     def write(self, events: Iterable[Event]) -> bytes:
         """The bytes that tell these events."""
@@ -187,12 +187,13 @@ class Writer:
 class Forwarder:
     """An upstream's own events, each under its name. The last is held back until the answer is known to be whole."""
 
-    def __init__(self) -> None:
+    def __init__(self, opening: Opening) -> None:
+        self._opening = opening
         self._stop: bytes | None = None
 
     def write_problem(self, problem: Problem) -> bytes:
         """The error event that ends the stream."""
-        return write_problem(problem)
+        return write_problem(problem, self._opening.id)
 
     def forward(self, frame: Frame) -> bytes:
         """The event as it came; one without a name gets that of its type, because clients ignore it without."""
@@ -252,13 +253,13 @@ def write_count(tokens: int) -> bytes:
     return _encode({"input_tokens": tokens})
 
 
-def write_problem(problem: Problem, *, as_json: bool = False) -> bytes:
+def write_problem(problem: Problem, request_id: str | None, *, as_json: bool = False) -> bytes:
     """The problem as the last event of a stream, or as a JSON body."""
     message = problem.message
     if problem.kind is Kind.CONTEXT_TOO_LONG:
         message = f"prompt is too long: {message}"  # the words by which clients know when to shorten a conversation
     error = {"type": ERROR_TYPE[problem.kind], "message": message}
-    data = _encode({"type": "error", "error": error, "request_id": None})
+    data = _encode({"type": "error", "error": error, "request_id": request_id})
     return data if as_json else sse.event(data, b"error")
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from trunkline.core.call import Call
     from trunkline.core.catalog import Target
     from trunkline.core.problem import Problem
+    from trunkline.core.reply import Feature
     from trunkline.dialects.dialect import EventWriter, Opening
 
 MAX_REASONABLE_TOKENS: Final = 1_000_000_000
@@ -50,6 +51,7 @@ class GeminiEmbeddingsIngress:
     commits_on_reasoning = False
     keep_alive = gemini_writer.KEEP_ALIVE
     takes_receipts = True
+    unsaid: frozenset[Feature] = frozenset()
     carries: Mapping[str, bool] = {}
 
     def __init__(self, model: str, *, takes_many: bool) -> None:
@@ -95,9 +97,9 @@ class GeminiEmbeddingsIngress:
         """Embeddings do not stream."""
         raise NotImplementedError
 
-    def write_problem(self, problem: Problem, *, as_json: bool = False) -> bytes:
+    def write_problem(self, problem: Problem, *, as_json: bool = False, request_id: str | None = None) -> bytes:
         """Google's error object; it is always plain JSON here."""
-        del as_json
+        del as_json, request_id
         return gemini_error.write_problem(problem)
 
     def read_embed(self, body: bytes) -> EmbedCall:

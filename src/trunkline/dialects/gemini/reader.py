@@ -32,6 +32,7 @@ from trunkline.dialects.gemini.error import stream_problem
 from trunkline.dialects.gemini.grounding import Source, placed, read_sources
 from trunkline.dialects.gemini.logprobs import read_tokens
 from trunkline.dialects.gemini.part import NAME, read_signature
+from trunkline.dialects.one_answer import Others
 from trunkline.dialects.sse import Frame
 from trunkline.dialects.upstream_error import cut_short, invalid_answer
 
@@ -156,12 +157,13 @@ class Reader:
         self._said_before = 0
         self._usage: Usage | None = None
         self._finish: Finish | None = None
+        self._others = Others()
         self.is_done = False
 
     @property
     def is_finished(self) -> bool:
-        """Whether the answer is whole; only usage can still follow."""
-        return self._finish is not None
+        """Whether the answer is whole, and all others that were asked for; only usage can still follow."""
+        return self._finish is not None and not self._others.are_open
 
     def read(self, frame: Frame) -> Sequence[Event]:
         """The events of one frame. Raises Problem for an error object and for what is no chunk."""
@@ -179,6 +181,8 @@ class Reader:
         for candidate in chunk.candidates or ():
             if not candidate.index:
                 self._candidate(candidate, events)
+            else:
+                self._others.see(candidate.index, is_finished=bool(candidate.finish_reason))
         if chunk.prompt_feedback is not None:
             self._blocked(chunk.prompt_feedback, events)
         if chunk.usage_metadata:
@@ -190,7 +194,7 @@ class Reader:
 
     def close(self) -> Sequence[Event]:
         """The finish, once nothing can follow it. Raises Problem TRUNCATED without one."""
-        if self._finish is None:
+        if self._finish is None or self._others.are_open:
             raise cut_short(self._target, "stream ended without a finish reason")
         events: list[Event] = []
         self._end(events)  # it said more after its finish

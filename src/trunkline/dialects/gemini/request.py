@@ -15,6 +15,7 @@ from trunkline.core.problem import invalid
 from trunkline.dialects.gemini.call import CONFIG
 from trunkline.dialects.gemini.part import NAME
 from trunkline.dialects.gemini.request_parts import PartWriter, own_fields
+from trunkline.dialects.one_answer import refuse_several
 from trunkline.dialects.temperature import temperature_for
 from trunkline.dialects.thinking_words import effort_for
 
@@ -190,8 +191,7 @@ def _generation_config(
 
 def _check_limits(call: Call, target: Target) -> None:
     """Raises Problem INVALID_REQUEST for an explicit value that this target cannot take."""
-    if call.n is not None and call.n > 1:
-        raise invalid(f"{target.name} can give only one answer at a time here.", param="n")
+    refuse_several(call)
     if len(call.stop) > MAX_STOPS:
         raise invalid(f"{target.name} takes at most {MAX_STOPS} stop sequences.", param="stop")
     if call.seed is not None and not -MAX_SEED - 1 <= call.seed <= MAX_SEED:

@@ -14,6 +14,7 @@ import msgspec
 
 from trunkline.core.call import Envelope, Need, Operation
 from trunkline.core.problem import Kind, invalid
+from trunkline.core.reply import Feature, unfold
 from trunkline.dialects import sse
 from trunkline.dialects.dialect import WireRequest, join, post, splice, top_level
 from trunkline.dialects.gemini import call as gemini_call
@@ -30,12 +31,12 @@ from trunkline.dialects.gemini.part import NAME
 from trunkline.dialects.upstream_error import invalid_answer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from trunkline.core.call import Call, Facts
     from trunkline.core.catalog import Target
     from trunkline.core.problem import Problem
-    from trunkline.core.reply import Reply
+    from trunkline.core.reply import Event, Reply
     from trunkline.dialects.dialect import Opening
 
 _ACTION: Final = {
@@ -65,6 +66,7 @@ class GeminiIngress:
     commits_on_reasoning = True
     keep_alive = gemini_writer.KEEP_ALIVE
     takes_receipts = True
+    unsaid = frozenset({Feature.STOP_SEQUENCE})
     carries: Mapping[str, bool] = {}
 
     def __init__(
@@ -155,8 +157,9 @@ class GeminiIngress:
         """The answer to `:countTokens`."""
         return msgspec.json.encode({"totalTokens": tokens})
 
-    def write_problem(self, problem: Problem, *, as_json: bool = False) -> bytes:
+    def write_problem(self, problem: Problem, *, as_json: bool = False, request_id: str | None = None) -> bytes:
         """Google's error object, as the stream's last event or as plain JSON."""
+        del request_id
         data = gemini_error.write_problem(problem)
         return data if as_json else sse.event(data)
 
@@ -204,6 +207,10 @@ class Gemini:
     def read_reply(self, body: bytes, target: Target) -> Reply:
         """A whole answer. Raises Problem for an error inside it and for what is no answer."""
         return gemini_reader.read_reply(body, target)
+
+    def read_events(self, body: bytes, target: Target) -> Sequence[Event]:
+        """The same as the events that tell it."""
+        return unfold(self.read_reply(body, target))
 
     def read_count(self, body: bytes, target: Target) -> int:
         """The answer to `:countTokens`, in tokens. Raises Problem for what is none."""

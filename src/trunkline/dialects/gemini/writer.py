@@ -204,8 +204,8 @@ class Writer:
     def _chunk(self, part: bytes, tokens: tuple[Logprob, ...]) -> bytes:
         if self._tail is None:
             self._tail = b'"index":0}],' + self._telling.identity() + b"}\n\n"
-        role = b'],"role":"model"},' + logprobs.written(tokens) if tokens else b'],"role":"model"},'
-        return b'data: {"candidates":[{"content":{"parts":[' + part + role + self._tail
+        told = logprobs.written(tokens) if tokens else b""
+        return b"".join((b'data: {"candidates":[{"content":{"parts":[', part, b'],"role":"model"},', told, self._tail))
 
     def _last(self, finish: Finish) -> bytes:
         return sse.event(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from trunkline.core.call import Call, Envelope, Facts, Message, Role, Text
-from trunkline.core.reply import BlockKind, Delta, Event, Finish, FinishReason, Head, Start, Usage
+from trunkline.core.reply import BlockKind, Delta, Event, Feature, Finish, FinishReason, Head, Start, Usage
 from trunkline.dialects import sse
 from trunkline.dialects.asked_models import PLANNED, conversation_name, read_models, read_preferences
 from trunkline.dialects.dialect import top_level
@@ -40,6 +40,7 @@ class OpenAICompletionsIngress:
     commits_on_reasoning = False
     keep_alive = sse.KEEP_ALIVE
     takes_receipts = True
+    unsaid = frozenset({Feature.REASONING, Feature.TOOL_CALLS, Feature.CITATIONS, Feature.STOP_SEQUENCE})
     carries: Mapping[str, bool] = {}
 
     def peek(self, body: bytes) -> Envelope:
@@ -117,8 +118,9 @@ class OpenAICompletionsIngress:
             whole["usage"] = usage_object(priced(reply.usage, opening))
         return msgspec.json.encode(whole)
 
-    def write_problem(self, problem: Problem, *, as_json: bool = False) -> bytes:
+    def write_problem(self, problem: Problem, *, as_json: bool = False, request_id: str | None = None) -> bytes:
         """The problem as the last event of a stream, without a `[DONE]` after it, or as a JSON body."""
+        del request_id
         return write_problem(problem, as_json=as_json)
 
 

@@ -12,6 +12,7 @@ import msgspec
 
 from trunkline.core.call import Need
 from trunkline.core.problem import Problem, invalid
+from trunkline.core.reply import fold
 from trunkline.dialects.asked_models import PLANNED
 from trunkline.dialects.dialect import WireRequest, join, post
 from trunkline.dialects.opaque import may_hold_proofs
@@ -24,16 +25,22 @@ from trunkline.dialects.temperature import no_temperature
 from trunkline.dialects.upstream_error import classify, no_answer, parse_error_body, read_error
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from trunkline.core.call import Call, Envelope
     from trunkline.core.catalog import Target
-    from trunkline.core.reply import Reply
+    from trunkline.core.reply import Event, Reply
 
 __all__ = ["OpenAIChat", "Reader"]
 
 PATH: Final = "/chat/completions"
 _LIMITS: Final = ("max_tokens", "max_completion_tokens")
+
+_PASSED_ON: Final[Mapping[str, bytes | None]] = dict.fromkeys((*PLANNED, "usage", "store"))
+"""What no provider gets as it came. `usage` is OpenRouter's old way to ask for what `wants_usage` says."""
+
+_TAKEN_OUT: Final[Mapping[str, bytes | None]] = {**_PASSED_ON, **dict.fromkeys(OPENROUTER)}
+"""The same, and what only OpenRouter knows."""
 
 
 class _FailedChoice(msgspec.Struct):
@@ -69,18 +76,18 @@ class OpenAIChat:
         quirks = target.provider.quirks
         if "temperature" in keys and not quirks.takes_temperature and bytes(keys["temperature"]) != b"null":
             raise no_temperature(target)
-        changes: dict[str, bytes | None] = {"model": msgspec.json.encode(target.model.id)}
-        changes |= dict.fromkeys(PLANNED)
+        changes = dict(_PASSED_ON if quirks.accepts_provider_object else _TAKEN_OUT)
+        changes["model"] = msgspec.json.encode(target.model.id)
         if quirks.accepts_provider_object and "provider" in keys:
             changes["provider"] = bytes(keys["provider"])  # the planner has taken its own names out
-        changes |= _limit(keys, envelope, target)
+        if envelope.max_tokens is not None:
+            changes |= _limit(keys, envelope, target)
         if envelope.stream:
             changes |= _stream_options(keys, asks=quirks.stream_usage)
-        changes["usage"] = None  # OpenRouter's old way to ask for what the envelope holds as `wants_usage`
-        changes["store"] = b"false" if quirks.keeps_answers else None
+        if quirks.keeps_answers:
+            changes["store"] = b"false"
         dropped: list[str] = []
-        if not quirks.accepts_provider_object:
-            changes |= dict.fromkeys(OPENROUTER)
+        if not quirks.accepts_provider_object and not OPENROUTER.isdisjoint(keys):
             dropped += sorted(OPENROUTER.intersection(keys))
         if quirks.keeps_answers and "metadata" in keys:
             changes["metadata"] = None  # refused unless the answer is stored
@@ -99,6 +106,10 @@ class OpenAIChat:
 
     def read_reply(self, body: bytes, target: Target) -> Reply:
         """A whole answer. Raises Problem for an error inside it and for what is no answer."""
+        return fold(read_whole(body, target))
+
+    def read_events(self, body: bytes, target: Target) -> Sequence[Event]:
+        """The same as the events that tell it."""
         return read_whole(body, target)
 
     def reader(self, target: Target) -> Reader:

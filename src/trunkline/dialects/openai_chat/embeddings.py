@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from trunkline.core.call import Call
     from trunkline.core.catalog import Target
     from trunkline.core.problem import Problem
-    from trunkline.core.reply import Usage
+    from trunkline.core.reply import Feature, Usage
     from trunkline.dialects.dialect import EventWriter, Opening
 
 NAME: Final = "openai_embeddings"
@@ -75,6 +75,7 @@ class OpenAIEmbeddings:
     commits_on_reasoning = False
     keep_alive = sse.KEEP_ALIVE
     takes_receipts = True
+    unsaid: frozenset[Feature] = frozenset()
     carries: Mapping[str, bool] = ATTRIBUTION
     most_texts = MAX_INPUTS
 
@@ -117,9 +118,9 @@ class OpenAIEmbeddings:
         """Embeddings do not stream."""
         raise NotImplementedError
 
-    def write_problem(self, problem: Problem, *, as_json: bool = False) -> bytes:
+    def write_problem(self, problem: Problem, *, as_json: bool = False, request_id: str | None = None) -> bytes:
         """`{"error":{"message","type","param","code"}}`; it is always plain JSON here."""
-        del as_json
+        del as_json, request_id
         return write_problem(problem, as_json=True)
 
     def read_embed(self, body: bytes) -> EmbedCall:

@@ -13,6 +13,7 @@ import msgspec
 from trunkline.core.call import Call, Envelope, Facts
 from trunkline.core.price import dollars
 from trunkline.core.problem import Problem
+from trunkline.core.reply import Feature
 from trunkline.dialects import sse
 from trunkline.dialects.asked_models import conversation_name, read_models, read_preferences
 from trunkline.dialects.dialect import splice, top_level
@@ -46,6 +47,7 @@ class OpenAIChatIngress:
     commits_on_reasoning = True
     keep_alive = sse.KEEP_ALIVE
     takes_receipts = True
+    unsaid = frozenset({Feature.STOP_SEQUENCE})
     carries: Mapping[str, bool] = ATTRIBUTION
 
     def peek(self, body: bytes) -> Envelope:
@@ -98,8 +100,9 @@ class OpenAIChatIngress:
         """What passes an upstream's frames on, for one stream."""
         return Forwarder(opening)
 
-    def write_problem(self, problem: Problem, *, as_json: bool = False) -> bytes:
+    def write_problem(self, problem: Problem, *, as_json: bool = False, request_id: str | None = None) -> bytes:
         """The problem as the last event of a stream, without a `[DONE]` after it, or as a JSON body."""
+        del request_id
         return write_problem(problem, as_json=as_json)
 
 

@@ -15,10 +15,9 @@ from trunkline.core.reply import (
     Finish,
     FinishReason,
     Head,
-    Reply,
     Start,
-    fold,
 )
+from trunkline.dialects.one_answer import Others
 from trunkline.dialects.openai_chat.wire import (
     CHUNK,
     FINISH,
@@ -30,6 +29,8 @@ from trunkline.dialects.openai_chat.wire import (
     FunctionPiece,
     Piece,
     ToolPiece,
+    Whole,
+    WholeChoice,
     entries,
     entry_text,
     joined,
@@ -81,12 +82,13 @@ class Reader:
         self._citations: tuple[Citation, ...] = ()
         self._sources: tuple[Citation, ...] = ()
         self._finish: Finish | None = None
+        self._others = Others()
         self.is_done = False
 
     @property
     def is_finished(self) -> bool:
-        """Whether the answer is whole; only usage can still follow."""
-        return self._finish is not None
+        """Whether the answer is whole, and all others that were asked for; only usage can still follow."""
+        return self._finish is not None and not self._others.are_open
 
     def read(self, frame: Frame) -> Sequence[Event]:
         """The events of one frame. Raises Problem for an error object and for what is no chunk."""
@@ -114,13 +116,15 @@ class Reader:
         for choice in chunk.choices or ():
             if choice.index == 0:
                 self._choice(choice, events)
+            else:
+                self._others.see(choice.index, is_finished=bool(choice.finish_reason))
         if (usage := read_usage(chunk.usage)) is not None:
             events.append(usage)
         return events
 
     def close(self) -> Sequence[Event]:
         """The finish, once nothing can follow it. Raises Problem TRUNCATED without one."""
-        if self._finish is None:
+        if self._finish is None or self._others.are_open:
             raise cut_short(self._target, "stream ended without a finish reason")
         events: list[Event] = []
         self._end(events)  # it may have said more after its finish
@@ -302,12 +306,14 @@ class Reader:
         return classify(self._target, 200, {}, read_error(error))
 
 
-def read_whole(body: bytes, target: Target) -> Reply:
-    """A whole answer. Raises Problem for an error inside it and for what is no answer."""
+def read_whole(body: bytes, target: Target) -> list[Event]:
+    """A whole answer as events. Raises Problem for an error inside it and for what is no answer."""
     try:
         whole = WHOLE.decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise invalid_answer(target, "a body that is not a chat completion") from error
+    if (plain := _plain(whole)) is not None:
+        return plain
     choices: list[Choice] = []
     for choice in whole.choices or ():
         for place, tool in enumerate((choice.message and choice.message.tool_calls) or ()):
@@ -327,7 +333,34 @@ def read_whole(body: bytes, target: Target) -> Reply:
     events = reader.take(chunk)
     if not any(choice.index == 0 and choice.delta is not None for choice in choices):
         raise invalid_answer(target, "a chat completion without a message")
-    return fold([*events, *reader.close()])
+    return [*events, *reader.close()]
+
+
+def _plain(whole: Whole) -> list[Event] | None:
+    """The events of an answer that is one text to its end and nothing else, as most are; None for any other."""
+    if whole.error is not None or whole.search_results or whole.citations or len(whole.choices or ()) != 1:
+        return None
+    (choice,) = cast("list[WholeChoice]", whole.choices)
+    message, reason = choice.message, _PLAIN_FINISH.get(choice.finish_reason or "")
+    if message is None or reason is None or choice.index or choice.error is not None:
+        return None
+    text, told = message.content, (choice.logprobs, message.annotations, message.reasoning_details)
+    if not (text and isinstance(text, str)) or not _NOTHING.issuperset(map(bytes, told)):
+        return None
+    if message.reasoning or message.reasoning_content or message.refusal or message.tool_calls:
+        return None
+    if message.function_call is not None or message.audio is not None:
+        return None
+    events: list[Event] = [Head(id=whole.id, model=whole.model)] if whole.id or whole.model else []
+    events += (Start(0, BlockKind.TEXT), Delta(0, text), End(0))
+    if (usage := read_usage(whole.usage)) is not None:
+        events.append(usage)
+    events.append(Finish(reason, choice.native_finish_reason or choice.finish_reason))
+    return events
+
+
+_PLAIN_FINISH: Final = {"stop": FinishReason.STOP, "length": FinishReason.LENGTH}
+_NOTHING: Final = frozenset({b"", b"null", b"[]"})
 
 
 def _text_of(value: object, name: str) -> str:

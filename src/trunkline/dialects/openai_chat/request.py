@@ -13,6 +13,7 @@ import msgspec
 from trunkline.core.call import ChoiceMode, Format, Thinking, Tool, ToolChoice
 from trunkline.core.catalog import ThinkingForm
 from trunkline.core.problem import invalid
+from trunkline.dialects.one_answer import refuse_several
 from trunkline.dialects.openai_chat.fields import OPENROUTER
 from trunkline.dialects.openai_chat.messages import MessageWriter
 from trunkline.dialects.openai_chat.wire import NAME
@@ -77,8 +78,7 @@ def _max_tokens(wanted: int, call: Call, target: Target) -> int:
 
 
 def _sampling(body: dict[str, Any], call: Call, target: Target, dropped: list[str]) -> None:
-    if call.n is not None and call.n > 1:
-        raise invalid("Only one answer at a time can be translated: leave `n` out.", param="n")
+    refuse_several(call)
     plain: Mapping[str, object] = {
         "top_p": call.top_p,
         "stop": list(call.stop) or None,

@@ -1,7 +1,7 @@
 """Events, or a whole reply, -> what a client of chat completions reads; and problems in its shape.
 
 Sources: https://platform.openai.com/docs/api-reference/chat-streaming, https://platform.openai.com/docs/guides/error-codes
-and, for `reasoning`, `reasoning_details`, `native_finish_reason` and `cost`, https://openrouter.ai/docs/api-reference/overview
+and, for `reasoning`, `reasoning_details`, `native_finish_reason`, `provider` and `cost`, https://openrouter.ai/docs/api-reference/overview
 (read 2026-11-24).
 """
 
@@ -181,19 +181,14 @@ class Writer:
 
     def _begin(self, first: Event, out: list[bytes]) -> None:
         served = first.model if isinstance(first, Head) else None
-        head = {
-            "id": f"chatcmpl-{self._opening.id}",
-            "object": "chat.completion.chunk",
-            "created": self._opening.created,
-            "model": served or self._opening.model,
-        }
+        head = _head(self._opening, "chat.completion.chunk", served)
         self._before = b"data: " + msgspec.json.encode(head)[:-1] + b',"choices":['
         self._after = b'],"usage":null}\n\n' if self._opening.wants_usage else b"]}\n\n"
         out.append(self._chunk(b'{"role":"assistant","content":""}'))
 
     def _chunk(self, delta: bytes, finish: bytes = b"null", logprobs: bytes = b"null") -> bytes:
-        choice = b'{"index":0,"delta":' + delta + b',"logprobs":' + logprobs + b',"finish_reason":' + finish + b"}"
-        return self._before + choice + self._after
+        words = (b'{"index":0,"delta":', delta, b',"logprobs":', logprobs, b',"finish_reason":', finish, b"}")
+        return b"".join((self._before, *words, self._after))
 
     def _start(self, start: Start, out: list[bytes]) -> None:
         self._kind = start.kind
@@ -216,12 +211,12 @@ class Writer:
         match self._kind:
             case BlockKind.TEXT:
                 self._said += len(text)
-                return self._chunk(b'{"content":' + coded + b"}", logprobs=_logprobs(logprobs))
+                return self._chunk(b'{"content":%b}' % coded, logprobs=_logprobs(logprobs))
             case BlockKind.REASONING:
                 self._proofs.grow(text)
-                return self._chunk(b'{"reasoning":' + coded + b"}")
+                return self._chunk(b'{"reasoning":%b}' % coded)
             case BlockKind.REFUSAL:
-                return self._chunk(b'{"refusal":' + coded + b"}", logprobs=_logprobs((), logprobs))
+                return self._chunk(b'{"refusal":%b}' % coded, logprobs=_logprobs((), logprobs))
             case BlockKind.TOOL_CALL:
                 call = b'{"tool_calls":[{"index":%d,"function":{"arguments":' % self._calls
                 return self._chunk(call + coded + b"}}]}")
@@ -242,6 +237,17 @@ class Writer:
             usage = usage_object(priced(self._usage, self._opening))
             out.append(self._before + b'],"usage":' + msgspec.json.encode(usage) + b"}\n\n")
         out.append(sse.DONE)
+
+
+def _head(opening: Opening, kind: str, served: str | None) -> dict[str, Any]:
+    """What a whole answer and each of its chunks begin with. OpenRouter's clients insist on its `provider`."""
+    head: dict[str, Any] = {
+        "id": f"chatcmpl-{opening.id}",
+        "object": kind,
+        "created": opening.created,
+        "model": served or opening.model,
+    }
+    return head if opening.provider is None else {**head, "provider": opening.provider}
 
 
 def write_reply(reply: Reply, opening: Opening) -> bytes:
@@ -277,13 +283,7 @@ def write_reply(reply: Reply, opening: Opening) -> bytes:
     }
     if finish and finish.native_reason is not None and finish.native_reason != finish.reason:
         choice["native_finish_reason"] = finish.native_reason
-    whole: dict[str, Any] = {
-        "id": f"chatcmpl-{opening.id}",
-        "object": "chat.completion",
-        "created": opening.created,
-        "model": reply.head.model or opening.model,
-        "choices": [choice],
-    }
+    whole = {**_head(opening, "chat.completion", reply.head.model), "choices": [choice]}
     if reply.usage is not None and is_counted(reply.usage):
         whole["usage"] = usage_object(priced(reply.usage, opening))
     return msgspec.json.encode(whole)

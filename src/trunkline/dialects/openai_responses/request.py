@@ -34,6 +34,7 @@ from trunkline.core.call import (
 )
 from trunkline.core.catalog import ThinkingForm
 from trunkline.core.problem import invalid
+from trunkline.dialects.one_answer import refuse_several
 from trunkline.dialects.openai_responses.call import ENCRYPTED, LOGPROBS, NAME
 from trunkline.dialects.temperature import temperature_for
 
@@ -137,8 +138,7 @@ def _tools(call: Call, request: dict[str, object], body: Body) -> None:
 
 
 def _refuse_unsayable(call: Call) -> None:
-    if call.n is not None and call.n > 1:
-        raise invalid("`n` must be 1: OpenAI's responses hold one answer.", param="n")
+    refuse_several(call)
     if call.stop:
         raise invalid(
             "`stop` cannot be asked of this target: OpenAI's responses have no stop sequences. Leave it out.",
@@ -225,11 +225,17 @@ def _role(message: Message) -> str:
 
 
 def _compact(content: list[dict[str, object]], role: Role) -> object:
-    """One plain text as the bare string that every server of this dialect takes."""
+    """One plain text as the bare string that every server of this dialect takes, an assistant's words, too.
+
+    OpenAI takes them as parts just as well, but servers that hold to its schema (vLLM) take a part of an assistant's
+    for an answer that was stored and want its `id` and `status`; its guide to conversations writes them as a string.
+    Source: https://developers.openai.com/api/docs/guides/conversation-state (read 2026-11-26).
+    """
     only = content[0]
-    if role is not Role.ASSISTANT and len(content) == 1 and only.keys() == {"type", "text"}:
+    if len(content) == 1 and only.keys() == {"type", "text"}:
         return only["text"]
-    return list(content)
+    beside: dict[str, object] = {"annotations": []} if role is Role.ASSISTANT else {}
+    return [{**part, **beside} if part["type"] == "output_text" else part for part in content]
 
 
 def _part(part: Part, role: Role, body: Body) -> dict[str, object]:

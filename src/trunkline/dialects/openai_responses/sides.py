@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from trunkline.core.call import Envelope, Need
+from trunkline.core.reply import Feature, unfold
 from trunkline.dialects import sse
 from trunkline.dialects.asked_models import conversation_name, read_models, read_preferences
 from trunkline.dialects.dialect import WireRequest, post, top_level
@@ -25,12 +26,12 @@ from trunkline.dialects.openai_responses.state import provider_state, provider_t
 from trunkline.dialects.openai_responses.writer import Writer, write_reply
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from trunkline.core.call import Call, Facts
     from trunkline.core.catalog import Target
     from trunkline.core.problem import Problem
-    from trunkline.core.reply import Reply
+    from trunkline.core.reply import Event, Reply
     from trunkline.dialects.dialect import Opening
     from trunkline.dialects.sse import Frame
 
@@ -86,6 +87,7 @@ class OpenAIResponses:
     commits_on_reasoning = True
     keep_alive = sse.KEEP_ALIVE
     takes_receipts = True
+    unsaid = frozenset({Feature.STOP_SEQUENCE})
     carries: Mapping[str, bool] = {}
     offers = frozenset(Need) - {Need.AUDIO, Need.EMBEDDINGS, Need.TOKENS}
 
@@ -132,11 +134,12 @@ class OpenAIResponses:
         """A whole answer as a JSON body."""
         return write_reply(reply, opening)
 
-    def write_problem(self, problem: Problem, *, as_json: bool = False) -> bytes:
+    def write_problem(self, problem: Problem, *, as_json: bool = False, request_id: str | None = None) -> bytes:
         """`{"error":{...}}`, or the `error` event.
 
         A stream's own writer or forwarder has a `write_problem` that numbers it rightly.
         """
+        del request_id
         return write_problem(problem, as_json=as_json)
 
     def forwarder(self, opening: Opening) -> Forwarder:
@@ -160,6 +163,10 @@ class OpenAIResponses:
     def read_reply(self, body: bytes, target: Target) -> Reply:
         """A whole answer. Raises Problem for an error inside it and for what is no answer."""
         return read_reply(body, target)
+
+    def read_events(self, body: bytes, target: Target) -> Sequence[Event]:
+        """The same as the events that tell it."""
+        return unfold(self.read_reply(body, target))
 
     def reader(self, target: Target) -> Reader:
         """A reader for one stream of this target."""
