@@ -148,6 +148,34 @@ credentials = ["env:GROQ_KEY_1", "env:GROQ_KEY_2"]
 ```
 """
 
+PROXY = """
+### Proxies
+
+No proxy is used unless this file names one; `HTTPS_PROXY` and its like change nothing by themselves.
+
+```toml
+[server]
+proxy = "http://proxy.corp:3128"    # for all providers
+
+[providers.openai]
+proxy = "env:OPENAI_PROXY"          # one of its own; http://user:password@host:port in that variable
+
+[providers.workshop]
+proxy = "direct"                    # none, though the server has one
+```
+
+It must be an HTTP proxy that opens tunnels (CONNECT), for `http` addresses as well. A user name and a password are
+secrets: they come from the environment, never from this file, percent-encoded where they hold `/`, `?`, `#`, `%` or
+`:`, and are sent by the Basic scheme, so in the clear, to the proxy alone. The server's proxy does not lead to a
+`base_url` that is `localhost` or a private address; a row's own does. `connect_s` covers the tunnel, too. TLS is to the
+provider, inside the tunnel: a proxy that opens it is refused, unless the system trusts its certificates. Tokens of
+Google's, and what botocore asks of AWS over https, go the way of their provider's row.
+
+Behind a proxy, names are looked up by the proxy: that a public name does not lead to a private address is then for the
+proxy to see to. A private address that is written, and `localhost`, still need `allow_private`. The proxy itself may
+have any address ([why all this](decisions/0009-a-proxy-is-a-tunnel.md)).
+"""
+
 RETRIES = """
 ```toml
 [retries]
@@ -278,6 +306,7 @@ def page() -> str:
         + table("[timeouts], and `timeouts` of a provider: seconds", Timeouts)
         + table("[providers.NAME]", ProviderRow, INTERNAL)
         + CREDENTIALS
+        + PROXY
         + table("`quirks` of a provider", Quirks)
         + table("`models` and `families` of a provider", Model, frozenset({"price"}))
         + MODELS

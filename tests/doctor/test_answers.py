@@ -7,10 +7,12 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from trunkline.core.caller import Secret
 from trunkline.core.catalog import Auth, Origin, Provider, Timeouts
+from trunkline.core.proxy import Proxy
 from trunkline.doctor.answers import check_local_model, check_provider, no_provider
 from trunkline.doctor.finding import State
 from trunkline.doctor.sources import Reading
@@ -153,6 +155,17 @@ async def test_nobody_listening_is_a_matter_of_the_network(client: Client, unuse
     assert finding.state is State.FAILED
     assert finding.says == f"Could not connect to 127.0.0.1:{unused_port}: connection refused."
     assert "firewall, and OPENROUTER_BASE_URL. A proxy is set" in (finding.fix or "")
+    assert 'in trunkline.toml has it used (proxy = "env:HTTPS_PROXY").' in (finding.fix or "")
+
+
+async def test_what_fails_at_a_proxy_of_the_configuration_is_looked_for_there(client: Client, unused_port: int) -> None:
+    provider = openrouter(443, host="openrouter.example", scheme="https")
+    through = msgspec.structs.replace(provider.origin, proxy=Proxy("127.0.0.1", unused_port, Secret("me:canary")))
+    finding = await asked(client, msgspec.structs.replace(provider, origin=through), has_proxy=True)
+    assert finding.says == f"Could not connect to the proxy 127.0.0.1:{unused_port}: connection refused."
+    assert finding.fix == (
+        f"Check the proxy 127.0.0.1:{unused_port} (`proxy` in trunkline.toml), and OPENROUTER_BASE_URL."
+    )
 
 
 async def test_a_name_without_an_address_is_a_matter_of_dns() -> None:

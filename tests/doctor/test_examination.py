@@ -10,9 +10,11 @@ import pytest
 from trunkline.core.caller import Secret
 from trunkline.doctor import Finding, State, examine, is_healthy
 from trunkline.doctor.examination import conceal
+from trunkline.settings.reading import load
 from trunkline.settings.values import Settings
 from trunkline.upstream.script import Script, html, json_error, openrouter_error
 from trunkline.upstream.scripted import ScriptedUpstream
+from upstream.connect_proxy import ConnectProxy
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,6 +71,17 @@ async def test_every_provider_is_asked(upstream: ScriptedUpstream, tmp_path: Pat
     findings = await examine(environment(upstream, tmp_path), tmp_path)
     assert told(findings, "provider here").says == "here answers; it needs no key."
     assert told(findings, "provider openrouter").state is State.OK
+
+
+async def test_a_provider_is_asked_through_the_proxy_of_its_row(upstream: ScriptedUpstream, tmp_path: Path) -> None:
+    async with ConnectProxy(credential="me:canary") as proxy:
+        (tmp_path / "trunkline.toml").write_text('[providers.openrouter]\nproxy = "env:WAY_OUT"\n')
+        for password, state in (("canary", State.OK), ("canary-2", State.FAILED)):
+            way = f"http://me:{password}@{proxy.proxy().name}"
+            findings = await examine(environment(upstream, tmp_path, WAY_OUT=way), tmp_path)
+            assert told(findings, "provider openrouter").state is state
+            assert "canary" not in repr(findings)
+        assert len(proxy.asked) == 2
 
 
 async def test_the_env_file_counts_and_flags_come_first(upstream: ScriptedUpstream, tmp_path: Path) -> None:
@@ -154,6 +167,14 @@ def test_a_secret_that_slips_into_a_finding_is_blotted_out() -> None:
     slip = Finding(check="any", state=State.FAILED, says="p@ss/word is wrong", fix="not p%40ss/word")
     (finding,) = conceal([slip], settings)
     assert (finding.says, finding.fix) == ("*** is wrong", "not ***")
+
+
+def test_a_proxys_password_is_blotted_out_too(tmp_path: Path) -> None:
+    (tmp_path / "trunkline.toml").write_text('[server]\nproxy = "env:WAY_OUT"\n')
+    settings = load({"OPENROUTER_API_KEY": KEY, "WAY_OUT": "http://me:p%40ss:word@proxy.test:3128"}, tmp_path)
+    slip = Finding(check="any", state=State.FAILED, says="me:p@ss:word", fix="p@ss:word, p%40ss%3Aword")
+    (finding,) = conceal([slip], settings)
+    assert (finding.says, finding.fix) == ("***", "***, ***")
 
 
 def test_findings_are_plain_json() -> None:

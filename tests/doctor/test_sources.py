@@ -116,6 +116,12 @@ def test_a_key_that_every_user_may_read_is_a_warning_that_names_it_only(tmp_path
     assert finding.fix == "chmod 600 .env"
 
 
+def test_a_proxys_password_that_every_user_may_read_is_one_too(tmp_path: Path) -> None:
+    (finding,) = env_file(tmp_path, "WAY_OUT=http://me:canary@proxy.test:3128\n", 0o644)
+    assert finding.state is State.WARNING
+    assert "which holds WAY_OUT." in finding.says
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -123,6 +129,7 @@ def test_a_key_that_every_user_may_read_is_a_warning_that_names_it_only(tmp_path
         "OPENROUTER_API_KEY=your_api_key_here\n",
         "OPENROUTER_API_KEY=\n",
         "CHAT_DATABASE_URL=sqlite:///x\n",
+        "WAY_OUT=http://proxy.test:3128\n",
     ],
 )
 def test_every_user_may_read_a_file_that_holds_no_secret(tmp_path: Path, text: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ssl
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,22 +23,6 @@ from upstream.literal_server import (
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-
-CERTIFICATE = Path(__file__).parent / "tls" / "localhost.pem"
-"""Self-signed for localhost and 127.0.0.1, valid until 2126; its key lies beside it and guards nothing."""
-
-
-@pytest.fixture(scope="session")
-def serving() -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(CERTIFICATE, CERTIFICATE.with_suffix(".key"))
-    context.set_alpn_protocols(["h2", "http/1.1"])
-    return context
-
-
-@pytest.fixture
-def trusting() -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=str(CERTIFICATE))
 
 
 async def loopback(_: str, __: int) -> list[str]:

@@ -16,11 +16,14 @@ from trunkline.upstream.auth import authenticators
 from trunkline.upstream.client import Client
 from trunkline.upstream.script import json_error
 from trunkline.upstream.scripted import ScriptedUpstream
+from upstream.connect_proxy import ConnectProxy
 from upstream.google_side import EMAIL, TokenEndpoint
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
     from pathlib import Path
+
+    from trunkline.core.proxy import Proxy
 
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 
@@ -42,12 +45,12 @@ def key_file(endpoint: TokenEndpoint, upstream: ScriptedUpstream, tmp_path: Path
 
 
 @asynccontextmanager
-async def signed_in(port: int, key_file: Path | None) -> AsyncGenerator[Client]:
+async def signed_in(port: int, key_file: Path | None, proxy: Proxy | None = None) -> AsyncGenerator[Client]:
     provider = Provider(
         name="vertex",
         label="Vertex AI",
         dialect="gemini",
-        origin=Origin("http", "127.0.0.1", port, "vertex"),
+        origin=Origin("http", "127.0.0.1", port, "vertex", proxy),
         path="/v1",
         auth=Auth.GOOGLE,
         auth_scope=SCOPE,
@@ -210,3 +213,18 @@ async def test_a_request_waits_for_its_token_only_until_its_own_deadline(
             await generate(client, upstream.port, within_s=0.3)
         assert asyncio.get_running_loop().time() - began < 1.5
     assert tokens(upstream) == []
+
+
+async def test_a_token_is_fetched_by_the_way_of_its_provider_where_it_is_asked_for_over_TLS(  # noqa: N802 - the name of the protocol
+    upstream: ScriptedUpstream, key_file: Path, unused_port: int
+) -> None:
+    async with ConnectProxy(credential="me:password") as proxy:
+        async with signed_in(upstream.port, key_file, proxy.proxy()) as client:
+            await generate(client, upstream.port)
+        assert proxy.accepted == 0
+        text = key_file.read_text(encoding="utf-8")
+        key_file.write_text(text.replace(f"http://127.0.0.1:{upstream.port}", f"https://127.0.0.1:{unused_port}"))
+        async with signed_in(upstream.port, key_file, proxy.proxy()) as client:
+            with pytest.raises(Problem, match=f"There is no token for Vertex AI: The proxy {proxy.proxy().name} wants"):
+                await generate(client, upstream.port)
+        assert proxy.asked[0].startswith(f"CONNECT 127.0.0.1:{unused_port} HTTP/1.1\r\n".encode())

@@ -19,23 +19,25 @@ from trunkline.upstream.client import Client
 from trunkline.upstream.script import json_error
 from trunkline.upstream.scripted import ScriptedUpstream
 from upstream.aws_side import claim_of, signature_of
+from upstream.connect_proxy import ConnectProxy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
     from pathlib import Path
 
+    from trunkline.core.proxy import Proxy
     from trunkline.upstream.journal import ReceivedRequest
 
 KEY_ID, SECRET, TOKEN = "AKIDCANARY", "canary/secret+of+the+router", "canary-session-token=="
 KEYS = {"AWS_ACCESS_KEY_ID": KEY_ID, "AWS_SECRET_ACCESS_KEY": SECRET}
 
 
-def bedrock(port: int, values: dict[str, str]) -> Provider:
+def bedrock(port: int, values: dict[str, str], proxy: Proxy | None = None) -> Provider:
     return Provider(
         name="bedrock",
         label="Amazon Bedrock",
         dialect="openai_chat",
-        origin=Origin("http", "127.0.0.1", port, "bedrock"),
+        origin=Origin("http", "127.0.0.1", port, "bedrock", proxy),
         path="/openai/v1",
         auth=Auth.SIGV4,
         auth_scope="eu-west-1/bedrock",
@@ -178,3 +180,25 @@ async def test_no_secret_stands_in_what_a_log_would_show() -> None:
     shown = f"{provider!r} {provider}"
     assert SECRET not in shown
     assert TOKEN not in shown
+
+
+async def test_what_botocore_asks_of_amazon_goes_by_the_way_of_its_provider(
+    unused_port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "config"
+    config.write_text(
+        "[profile base]\naws_access_key_id = a\naws_secret_access_key = b\n[profile work]\nregion = eu-west-1\n"
+        "role_arn = arn:aws:iam::123456789012:role/work\nsource_profile = base\n"
+    )
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    async with ConnectProxy(credential="me:canary") as proxy, ConnectProxy() as ambient:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://{ambient.proxy().name}")
+        provider = bedrock(unused_port, {"AWS_PROFILE": "work"}, proxy.proxy("me:wrong-canary"))
+        client = Client(authenticators=authenticators([provider]))
+        with pytest.raises(Problem, match="The router's AWS credentials") as caught:
+            await send(client, chat(unused_port))
+        await client.aclose()
+        assert proxy.asked[0].startswith(b"CONNECT sts.eu-west-1.amazonaws.com:443 HTTP/1.")
+        assert b"Basic" in proxy.asked[0]
+        assert ambient.accepted == 0
+    assert "canary" not in f"{caught.value!r} {caught.value.__cause__!r}"

@@ -16,6 +16,7 @@ from trunkline.core.difficulty import Scale
 from trunkline.core.price import Price
 from trunkline.core.price_list import PriceList
 from trunkline.core.problem import Kind, invalid
+from trunkline.core.proxy import Proxy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -88,19 +89,26 @@ class Origin(msgspec.Struct, frozen=True):
     """Where a connection goes, and as whom. `host` is without brackets.
 
     `account` is the name of the provider whose `Auth` has to be applied to what goes there; empty where a request
-    carries all that it needs. Connections of two accounts are never shared.
+    carries all that it needs. Connections of two accounts are never shared. `proxy` is what leads there; None where
+    the connection is made to the origin itself.
     """
 
     scheme: str
     host: str
     port: int
     account: str = ""
+    proxy: Proxy | None = None
 
     @property
     def authority(self) -> str:
         """The Host header: the port is left out where it is the scheme's own."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == _DEFAULT_PORT[self.scheme] else f"{host}:{self.port}"
+
+    @property
+    def described(self) -> str:
+        """How messages name it: the authority, and the proxy on the way there."""
+        return self.authority if self.proxy is None else f"{self.authority} (through the proxy {self.proxy.name})"
 
 
 _DEFAULT_PORT = {"http": 80, "https": 443}

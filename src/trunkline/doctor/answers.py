@@ -33,7 +33,10 @@ ANSWER_S: Final = 8.0
 
 MAX_BODY: Final = 256 * 1024
 
-_PROXY: Final = " A proxy is set in the environment, but Trunkline connects directly."
+_PROXY: Final = (
+    " A proxy is set in the environment, but Trunkline connects directly: `proxy` under [server], or under "
+    '[providers.NAME], in trunkline.toml has it used (proxy = "env:HTTPS_PROXY").'
+)
 
 
 def no_provider(reading: Reading, *, local_is_available: bool) -> Finding:
@@ -102,7 +105,7 @@ def _unreached(provider: Provider, problem: Problem, *, has_proxy: bool) -> Find
             fix = f"Check {address}: what answers there is no API, or a proxy stands in between."
         case _, ssl.SSLError():
             fix = f"Check this machine's clock and certificates, whether a proxy opens TLS, and {address}."
-        case _, socket.gaierror():
+        case _, socket.gaierror() if provider.origin.proxy is None:
             fix = f"Check this machine's connection and DNS, and the name in {address}.{proxy}"
         case _:
             fix = _check_network(provider, has_proxy=has_proxy)
@@ -110,6 +113,8 @@ def _unreached(provider: Provider, problem: Problem, *, has_proxy: bool) -> Find
 
 
 def _check_network(provider: Provider, *, has_proxy: bool) -> str:
+    if (through := provider.origin.proxy) is not None:
+        return f"Check the proxy {through.name} (`proxy` in trunkline.toml), and {_address_of(provider)}."
     proxy = _PROXY if has_proxy else ""
     return f"Check this machine's connection and firewall, and {_address_of(provider)}.{proxy}"
 

@@ -7,7 +7,7 @@ import resource
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import msgspec
 
@@ -110,6 +110,10 @@ def _secrets(settings: Settings) -> Iterator[str]:
     known = [settings.server.admin_secret, *(provider.credential for provider in settings.providers)]
     known += [value for one in settings.providers for name, value in one.auth_values if holds_secret(name)]
     words = [secret.reveal() for secret in known if secret is not None]
+    for proxy in (provider.origin.proxy for provider in settings.providers):
+        if proxy is not None and proxy.credential is not None:
+            password = proxy.credential.reveal().partition(":")[2]
+            words += [proxy.credential.reveal(), password, quote(password, safe="")]
     for url in (settings.chat_database_url, settings.database_url):
         if url is not None:
             password = _password(url.reveal())

@@ -25,6 +25,7 @@ MAX_LINES: Final = 5
 
 _MEND: Final = "Correct it where it is written: environment, .env or trunkline.toml. docs/configuration.md lists all."
 _SECRET_NAME: Final = re.compile(r"(?:KEY|SECRET|TOKEN|PASSWORD)$", re.ASCII | re.IGNORECASE)
+_WITH_PASSWORD: Final = re.compile(r"https?://[^\s/@:]*:[^\s@]*@", re.ASCII)
 _WORD: Final = re.compile(r"[^\s'\"]+")
 _KEY_SHAPED: Final = re.compile(r"\b(?:sk|gsk|xai|pk|rk)[-_][\w*-]{6,}", re.ASCII)
 
@@ -133,7 +134,8 @@ def _is_secret(name: str, value: str | None) -> bool:
     value = (value or "").strip()
     if not value or value.lower() in PLACEHOLDERS or value.startswith("sqlite:"):
         return False
-    return any(variable.name == name and variable.is_secret for variable in VARIABLES) or holds_secret(name)
+    is_known = any(variable.name == name and variable.is_secret for variable in VARIABLES)
+    return is_known or holds_secret(name) or _WITH_PASSWORD.match(value) is not None
 
 
 def holds_secret(name: str) -> bool:

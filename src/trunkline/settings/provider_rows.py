@@ -11,11 +11,13 @@ import msgspec
 
 from trunkline.core.caller import Secret
 from trunkline.core.catalog import Auth, Origin, Provider, Quirks, Timeouts, split_base_url
+from trunkline.settings.proxies import read_proxy
 from trunkline.settings.values import ENV
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from trunkline.core.proxy import Proxy
     from trunkline.settings.values import ProviderRow
 
 DIALECTS: Final = frozenset({"anthropic_messages", "gemini", "openai_chat", "openai_responses"})
@@ -38,7 +40,8 @@ class RowReader:
     """Makes providers of rows. `mistakes` collects one sentence for each thing to mend.
 
     `value` gives a variable's value, None where it is unset. `chosen_model` is the model that a variable names, where
-    it is that of the first provider that is on.
+    it is that of the first provider that is on. `proxy` leads to every provider whose row does not say otherwise, and
+    whose address is not a private one.
     """
 
     def __init__(
@@ -48,6 +51,8 @@ class RowReader:
         warn: Callable[[str], None],
         frontend_url: str,
         timeouts: Timeouts,
+        *,
+        proxy: Proxy | None,
     ) -> None:
         self.chosen_model: str | None = None
         self._value = value
@@ -55,6 +60,7 @@ class RowReader:
         self._warn = warn
         self._frontend_url = frontend_url
         self._timeouts = timeouts
+        self._proxy = proxy
         self._is_first = True
 
     def provider(self, name: str, row: ProviderRow, *, is_written: bool) -> Provider | None:
@@ -78,6 +84,7 @@ class RowReader:
         if address is None or row.dialect is None:
             return None
         origin, path = address
+        origin = msgspec.structs.replace(origin, proxy=self._proxy_to(origin, row, where))
         plain = Provider(name=name, label=row.label or name, dialect=row.dialect, origin=origin, path=path)
         made = msgspec.structs.replace(
             plain,
@@ -103,6 +110,12 @@ class RowReader:
     def _mistake(self, mistake: str) -> None:
         if mistake not in self._mistakes:
             self._mistakes.append(mistake)
+
+    def _proxy_to(self, origin: Origin, row: ProviderRow, where: str) -> Proxy | None:
+        """The row's own proxy, else the one for all: that would look for a private address at its own place."""
+        if row.proxy is not None:
+            return read_proxy(row.proxy, f"{where}.proxy", self._value, self._mistake)
+        return None if _is_written_private(origin) else self._proxy
 
     def _spares(self, row: ProviderRow, where: str, first: str | None) -> tuple[Secret, ...]:
         """The keys after the first, where the file names several: each must be there."""

@@ -16,6 +16,7 @@ from trunkline.core.resilience import BreakerLimits, HealthLimits, RetryLimits
 from trunkline.settings.fields import read_fields
 from trunkline.settings.prices import read_prices
 from trunkline.settings.provider_rows import RowReader
+from trunkline.settings.proxies import read_proxy
 from trunkline.settings.routes import LOCAL, RouteRow, check_targets, read_route
 from trunkline.settings.values import ProviderRow, Server, Settings
 from trunkline.settings.variables import ADMIN_SECRET, MIN_SECRET, PLACEHOLDERS, VARIABLES
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from trunkline.core.catalog import Provider
     from trunkline.core.price import Price
+    from trunkline.core.proxy import Proxy
 
 
 class SettingsError(Exception):
@@ -107,7 +109,7 @@ class _Reading:
             default_model = None
         frontend = server.get("frontend_urls", Server().frontend_urls)
         base = Timeouts(**timeouts)
-        providers = self._providers(frontend[0] if frontend else "", base)
+        providers = self._providers(frontend[0] if frontend else "", base, self._proxy(server))
         figures: dict[str, Any] = {name: struct(**self._table(name, struct)) for name, struct in _FIGURES.items()}
         if figures["auto"].tier_1 > figures["auto"].tier_2:
             self.mistakes.append("trunkline.toml: auto.tier_1 must not be above auto.tier_2.")
@@ -236,7 +238,18 @@ class _Reading:
             )
         return server
 
-    def _providers(self, frontend_url: str, timeouts: Timeouts) -> tuple[Provider, ...]:
+    def _proxy(self, fields: dict[str, Any]) -> Proxy | None:
+        """The proxy for all providers. What cannot be one is not kept: it may hold a password."""
+        written = fields.get("proxy")
+        if written is None:
+            return None
+        count = len(self.mistakes)
+        proxy = read_proxy(written, "trunkline.toml: server.proxy", self._value, self.mistakes.append)
+        if len(self.mistakes) > count:
+            del fields["proxy"]
+        return proxy
+
+    def _providers(self, frontend_url: str, timeouts: Timeouts, proxy: Proxy | None) -> tuple[Provider, ...]:
         written = self._mapping(self._file.get("providers", {}), "providers")
         rows = presets()
         named: dict[str, ProviderRow] = {}
@@ -252,7 +265,7 @@ class _Reading:
             base = rows.get(preset or name, ProviderRow())
             named[name] = msgspec.structs.replace(base, **fields)
         self._known_providers = frozenset({*rows, *named})
-        reader = RowReader(self._value, self.mistakes, self._warn, frontend_url, timeouts)
+        reader = RowReader(self._value, self.mistakes, self._warn, frontend_url, timeouts, proxy=proxy)
         made = (reader.provider(name, row, is_written=name in named) for name, row in {**rows, **named}.items())
         providers = [provider for provider in made if provider is not None]
         self._chosen_model = reader.chosen_model

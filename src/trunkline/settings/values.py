@@ -21,6 +21,7 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Where and how the router listens, and the bounds of one request.
 
     `max_in_flight` is how many requests each worker answers at once; None: as many as its file descriptors carry.
+    `proxy` leads to the providers whose rows do not say otherwise: an address, or `env:NAME`; None: no proxy.
     """
 
     host: str = "localhost"
@@ -40,6 +41,7 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     body_budget_bytes: int = 512 * 1024 * 1024
     max_event_bytes: int = 16 * 1024 * 1024
     max_in_flight: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    proxy: str | None = None
     data_dir: str = ""
     cache_dir: str = ""
 
@@ -62,7 +64,8 @@ class ProviderRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     `path` is added to an address that `base_url_variable` gives without one. `fill` names what fills the blanks of
     `base_url` and `auth_scope`: `env:NAME` or a plain value, the first that is there; `base_url_at` has another
     address where a blank has that value. `auth_variables` are those that its way to authenticate reads. `price_list` is
-    the vendor's name in genai-prices. `retired` is the day on which its vendor ended the service.
+    the vendor's name in genai-prices. `proxy` is an address, `env:NAME`, or `direct` where the server's is not wanted.
+    `retired` is the day on which its vendor ended the service.
     """
 
     preset: str | None = None
@@ -92,6 +95,7 @@ class ProviderRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     price_list: str | None = None
     timeouts: dict[str, float] | None = None
     allow_private: bool | None = None
+    proxy: str | None = None
     source: str | None = None
     retired: str | None = None
 

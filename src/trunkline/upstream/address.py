@@ -12,6 +12,7 @@ from trunkline.core.problem import Kind, Problem, Retry, Source
 
 if TYPE_CHECKING:
     from trunkline.core.catalog import Origin
+    from trunkline.core.proxy import Proxy
 
 Resolve: TypeAlias = Callable[[str, int], Awaitable[Sequence[str]]]
 """A host name and a port -> its addresses as text, best first. Raises OSError where there is none."""
@@ -83,26 +84,58 @@ async def find_addresses(origin: Origin, *, allow_private: bool, resolve: Resolv
     At most `MAX_ADDRESSES`, both families in turn. Raises Problem UNREACHABLE where the name does not resolve,
     and where all that it leads to is private while `allow_private` is False.
     """
-    if _is_literal(origin.host):
-        found: Sequence[str] = (origin.host,)
-    else:
-        try:
-            found = await resolve(origin.host, origin.port)
-        except (OSError, ValueError) as error:  # ValueError: not a name at all, such as one with an empty label
-            raise _unreachable(f"Could not find the address of {origin.host}.", error) from error
-    allowed = list(dict.fromkeys(a for a in found if allow_private or is_public(a)))
-    if not allowed and found:
-        raise Problem(
-            Kind.UNREACHABLE,
-            f"{origin.host} leads to a private address, and the configuration does not allow that. "
-            "Write the private address itself as this provider's base URL, or allow it there.",
-            source=Source.NETWORK,
-            retry=Retry.ELSEWHERE,
-            detail=f"private: {', '.join(found[:MAX_ADDRESSES])}",
-        )
+    found = await _look_up(origin.host, origin.port, resolve, origin.host)
+    allowed = [address for address in found if allow_private or is_public(address)]
     if not allowed:
-        raise _unreachable(f"{origin.host} has no address.", None)
+        raise _private(origin, found)
     return _both_families_in_turn(allowed)[:MAX_ADDRESSES]
+
+
+async def find_proxy_addresses(proxy: Proxy, *, resolve: Resolve) -> list[str]:
+    """The addresses of a proxy, as `find_addresses` gives them. It may be private: the operator wrote it."""
+    found = await _look_up(proxy.host, proxy.port, resolve, f"{proxy.name} (the proxy)")
+    return _both_families_in_turn(found)[:MAX_ADDRESSES]
+
+
+def check_unresolved(origin: Origin) -> None:
+    """Raise Problem UNREACHABLE where the host is a private address, or localhost, as it is written.
+
+    That is all that can be known of an origin behind a proxy, which looks up the name itself. The old ways to write
+    an IPv4 address (`127.1`, `0x7f000001`) count: a proxy may read them as the system does.
+    """
+    host = origin.host.rstrip(".")
+    if host == "localhost" or host.endswith(".localhost"):
+        raise _private(origin, [host])
+    try:
+        written = socket.inet_ntoa(socket.inet_aton(host))
+    except OSError:
+        written = host
+    if _is_literal(written) and not is_public(written):
+        raise _private(origin, [written])
+
+
+async def _look_up(host: str, port: int, resolve: Resolve, name: str) -> list[str]:
+    """Every address of a host, once. `name` is what a Problem calls it."""
+    if _is_literal(host):
+        return [host]
+    try:
+        found = await resolve(host, port)
+    except (OSError, ValueError) as error:  # ValueError: not a name at all, such as one with an empty label
+        raise _unreachable(f"Could not find the address of {name}.", error) from error
+    if not found:
+        raise _unreachable(f"{name} has no address.", None)
+    return list(dict.fromkeys(found))
+
+
+def _private(origin: Origin, found: Sequence[str]) -> Problem:
+    return Problem(
+        Kind.UNREACHABLE,
+        f"{origin.host} leads to a private address, and the configuration does not allow that. "
+        "Write the private address itself as this provider's base URL, or allow it there.",
+        source=Source.NETWORK,
+        retry=Retry.ELSEWHERE,
+        detail=f"private: {', '.join(found[:MAX_ADDRESSES])}",
+    )
 
 
 def _is_literal(host: str) -> bool:

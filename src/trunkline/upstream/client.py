@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import ssl
 import warnings
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from trunkline.core.problem import Kind, Problem, Retry, Source
-from trunkline.upstream.address import find_addresses, system_resolve
-from trunkline.upstream.connection import INBOX_BYTES, Connection
+from trunkline.upstream.address import system_resolve
+from trunkline.upstream.dial import Dialler
 from trunkline.upstream.limits import ClientLimits
 from trunkline.upstream.pool import Pool, closed_problem
 from trunkline.upstream.request_head import Heads
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Mapping
 
     from trunkline.core.catalog import Origin, Timeouts
     from trunkline.dialects.dialect import WireRequest
     from trunkline.upstream.address import Resolve
     from trunkline.upstream.auth import Authenticator
+    from trunkline.upstream.connection import Connection
 
 __all__ = ["Client", "ClientLimits", "WireStream"]
 
@@ -113,9 +112,9 @@ class Client:
     """Sends requests over kept connections, one pool for each origin. Owns all its connections.
 
     `ssl_context` replaces the system's trust; it must verify, and gets its ALPN here. `resolve` replaces the
-    system's resolver. `authenticators` sign what goes out for an account, by its name. No proxy of the environment is
-    used, no redirect followed, no request sent twice but for one case: a kept connection that turns out to have been
-    closed before is replaced once by a new one.
+    system's resolver. `authenticators` sign what goes out for an account, by its name. A proxy is used where the
+    request's origin has one, never one of the environment; no redirect is followed, no request sent twice but for one
+    case: a kept connection that turns out to have been closed before is replaced once by a new one.
     """
 
     def __init__(
@@ -126,19 +125,13 @@ class Client:
         resolve: Resolve = system_resolve,
         authenticators: Mapping[str, Authenticator] | None = None,
     ) -> None:
-        if ssl_context is not None and not (
-            ssl_context.check_hostname and ssl_context.verify_mode is ssl.CERT_REQUIRED
-        ):
-            raise ValueError("the TLS context must verify certificates and host names")
         self._limits = limits or ClientLimits()
-        self._ssl_context = ssl_context and _http_only(ssl_context)
-        self._resolve = resolve
+        self._dialler = Dialler(limits=self._limits, ssl_context=ssl_context, resolve=resolve)
         self._authenticators = dict(authenticators or {})
         self._replaced: list[Authenticator] = []
         self._pools: dict[tuple[Origin, bool], Pool] = {}
         self._connections: set[Connection] = set()
         self._heads = Heads()
-        self._inbox = memoryview(bytearray(INBOX_BYTES))
         self._is_closed = False
 
     @property
@@ -217,90 +210,14 @@ class Client:
         key = (request.origin, request.allow_private)
         pool = self._pools.get(key)
         if pool is None:
-            pool = Pool(request.origin.authority, self._limits, lambda: self._pools.pop(key, None))
+            pool = Pool(request.origin.described, self._limits, lambda: self._pools.pop(key, None))
             self._pools[key] = pool
         return pool
 
     async def _connect(self, pool: Pool, request: WireRequest, connect_s: float, deadline: float) -> Connection:
-        """A new connection, within `connect_s` for name, socket and TLS together."""
-        until = asyncio.get_running_loop().time() + connect_s
-        try:
-            async with asyncio.timeout_at(min(until, deadline)):
-                connection = await self._dial(pool, request, until)
-        except TimeoutError:
-            if deadline < until:
-                raise
-            raise Problem(
-                Kind.TIMED_OUT,
-                f"Could not connect to {request.origin.authority} within {connect_s:g} s.",
-                source=Source.NETWORK,
-                retry=Retry.ELSEWHERE,
-            ) from None
+        connection = await self._dialler.dial(request, connect_s=connect_s, deadline=deadline, on_end=pool.drop)
         self._connections.add(connection)
         connection.lost.add_done_callback(lambda _: self._connections.discard(connection))
         if self._is_closed:
             connection.abort(closed_problem())
         return connection
-
-    async def _dial(self, pool: Pool, request: WireRequest, until: float) -> Connection:
-        """Try the addresses of the origin in turn, each with its share of the time that is left."""
-        loop = asyncio.get_running_loop()
-        origin = request.origin
-        addresses = await find_addresses(origin, allow_private=request.allow_private, resolve=self._resolve)
-        last: OSError | None = None
-        for tried, address in enumerate(addresses):
-            left = len(addresses) - tried
-            share = (until - loop.time()) / left if left > 1 else None
-            try:
-                async with asyncio.timeout(share):
-                    return await self._open(pool, origin, address)
-            except ssl.SSLError as error:
-                raise _tls_problem(origin, error) from error
-            except OSError as error:
-                last = error
-        reason = os.strerror(last.errno).lower() if last is not None and last.errno else "no answer"
-        raise Problem(
-            Kind.UNREACHABLE,
-            f"Could not connect to {origin.authority}: {reason}.",
-            source=Source.NETWORK,
-            retry=Retry.ELSEWHERE,
-            detail=type(last).__name__,
-        ) from last
-
-    async def _open(self, pool: Pool, origin: Origin, address: str) -> Connection:
-        loop = asyncio.get_running_loop()
-        is_tls = origin.scheme == "https"
-        _, connection = await loop.create_connection(
-            lambda: Connection(origin.authority, self._inbox, self._limits, pool.drop),
-            address,
-            origin.port,
-            ssl=self._tls() if is_tls else None,
-            server_hostname=origin.host if is_tls else None,
-        )
-        return connection
-
-    def _tls(self) -> ssl.SSLContext:
-        """The context of all connections; the system's trust is read when it is first needed."""
-        if self._ssl_context is None:
-            self._ssl_context = _http_only(ssl.create_default_context())
-        return self._ssl_context
-
-
-def _http_only(context: ssl.SSLContext) -> ssl.SSLContext:
-    """The context, offering HTTP/1.1 and nothing else."""
-    context.set_alpn_protocols(["http/1.1"])
-    return context
-
-
-def _tls_problem(origin: Origin, error: ssl.SSLError) -> Problem:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        message = f"The certificate of {origin.authority} was refused: {error.verify_message}."
-    else:
-        message = f"The TLS handshake with {origin.authority} failed."
-    return Problem(
-        Kind.UNREACHABLE,
-        message,
-        source=Source.NETWORK,
-        retry=Retry.ELSEWHERE,
-        detail=f"{type(error).__name__} {error.reason}",
-    )

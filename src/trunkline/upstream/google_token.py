@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import google.auth
 import google.auth.transport
+import msgspec
 from google.auth import exceptions
 
 from trunkline.core.catalog import Timeouts, split_base_url
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from trunkline.core.catalog import Provider
+    from trunkline.core.proxy import Proxy
     from trunkline.upstream.auth import Sender
 
 FETCH_S: Final = 10.0
@@ -65,6 +67,7 @@ class GoogleToken:
 
     def __init__(self, provider: Provider) -> None:
         self._label = provider.label
+        self._proxy = provider.origin.proxy
         self._scope = provider.auth_scope
         given = dict(provider.auth_values).get("GOOGLE_APPLICATION_CREDENTIALS")
         self._file = None if given is None else given.reveal()
@@ -82,7 +85,7 @@ class GoogleToken:
         await self._token.aclose()
 
     async def _fetch(self, sender: Sender) -> tuple[str, float]:
-        transport = Transport(sender, asyncio.get_running_loop())
+        transport = Transport(sender, asyncio.get_running_loop(), self._proxy)
         return await asyncio.to_thread(self._refresh, transport)
 
     def _refresh(self, transport: Transport) -> tuple[str, float]:
@@ -168,12 +171,14 @@ class Transport(google.auth.transport.Request):
     """google-auth's requests over the router's own client. It is called in a thread, and waits for the loop there.
 
     The addresses are google-auth's and those of the operator's credentials, never of a request; the machine's own
-    metadata server is a private one.
+    metadata server is a private one. `proxy` leads to what is asked over https; the rest is this machine's or a
+    neighbour's.
     """
 
-    def __init__(self, sender: Sender, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, sender: Sender, loop: asyncio.AbstractEventLoop, proxy: Proxy | None = None) -> None:
         self._sender = sender
         self._loop = loop
+        self._proxy = proxy
 
     def __call__(
         self,
@@ -196,6 +201,8 @@ class Transport(google.auth.transport.Request):
     async def _ask(self, url: str, method: str, body: bytes, headers: Mapping[str, str], limit_s: float) -> Answer:
         bare, _, query = url.partition("?")
         origin, path = split_base_url(bare)
+        if origin.scheme == "https":
+            origin = msgspec.structs.replace(origin, proxy=self._proxy)
         request = WireRequest(
             method=method,
             origin=origin,

@@ -89,8 +89,10 @@ class SigV4:
         self._given = _given_keys(given)
         self._session = cast("_Session", Session(profile=given.get("AWS_PROFILE")))
         self._session.set_config_variable("metadata_service_timeout", 2)
+        proxy = provider.origin.proxy
+        proxies = {} if proxy is None else {"https": proxy.url}  # None would have it look in the environment.
         self._session.set_default_client_config(
-            Config(connect_timeout=3, read_timeout=5, retries={"total_max_attempts": 1})
+            Config(connect_timeout=3, read_timeout=5, retries={"total_max_attempts": 1}, proxies=proxies)
         )
         self._lent: ShortLived[_Frozen] = ShortLived(provider.label, wait_s=FETCH_S)
 

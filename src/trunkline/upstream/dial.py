@@ -1,0 +1,204 @@
+"""From an origin to an open connection: its addresses in turn, TLS, and a tunnel where a proxy leads there."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import ssl
+from typing import TYPE_CHECKING, TypeVar
+
+from trunkline.core.problem import Kind, Problem, Retry, Source
+from trunkline.upstream.address import check_unresolved, find_addresses, find_proxy_addresses
+from trunkline.upstream.connection import INBOX_BYTES, Connection
+from trunkline.upstream.tunnel import open_tunnel
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+
+    from trunkline.core.catalog import Origin
+    from trunkline.core.proxy import Proxy
+    from trunkline.dialects.dialect import WireRequest
+    from trunkline.upstream.address import Resolve
+    from trunkline.upstream.limits import ClientLimits
+
+T = TypeVar("T")
+
+
+class Dialler:
+    """Opens connections. Owns what they share: the TLS context and the inbox.
+
+    `ssl_context` replaces the system's trust; it must verify, and gets its ALPN here.
+    """
+
+    def __init__(self, *, limits: ClientLimits, ssl_context: ssl.SSLContext | None, resolve: Resolve) -> None:
+        if ssl_context is not None and not (
+            ssl_context.check_hostname and ssl_context.verify_mode is ssl.CERT_REQUIRED
+        ):
+            raise ValueError("the TLS context must verify certificates and host names")
+        self._limits = limits
+        self._ssl_context = ssl_context and _http_only(ssl_context)
+        self._resolve = resolve
+        self._inbox = memoryview(bytearray(INBOX_BYTES))
+
+    async def dial(
+        self, request: WireRequest, *, connect_s: float, deadline: float, on_end: Callable[[Connection], None]
+    ) -> Connection:
+        """A new connection for this request, within `connect_s` for names, sockets, tunnel and TLS together.
+
+        `deadline` is in the loop's time: TimeoutError when it passes first. Raises Problem UNREACHABLE and TIMED_OUT,
+        which name the proxy where it is at fault. Cancelled, it closes the socket at once.
+        """
+        origin = request.origin
+        wait = _Wait(connect_s, deadline)
+        if (proxy := origin.proxy) is not None:
+            return await self._dial_through(proxy, request, wait, on_end)
+        async with wait.telling(f"Could not connect to {origin.authority}"):
+            addresses = await find_addresses(origin, allow_private=request.allow_private, resolve=self._resolve)
+            return await _in_turn(
+                addresses, wait.until, origin.authority, lambda address: self._open(origin, address, on_end)
+            )
+
+    async def _dial_through(
+        self, proxy: Proxy, request: WireRequest, wait: _Wait, on_end: Callable[[Connection], None]
+    ) -> Connection:
+        origin = request.origin
+        if not request.allow_private:
+            check_unresolved(origin)
+        async with wait.telling(f"The proxy {proxy.name} gave no connection to {origin.authority}"):
+            addresses = await find_proxy_addresses(proxy, resolve=self._resolve)
+            transport = await _in_turn(
+                addresses,
+                wait.until,
+                f"the proxy {proxy.name}",
+                lambda address: open_tunnel(proxy, origin, address),
+            )
+        try:
+            async with wait.telling(f"Could not connect to {origin.described}"):
+                return await self._join(transport, origin, on_end)
+        except BaseException:
+            transport.abort()
+            raise
+
+    async def _open(self, origin: Origin, address: str, on_end: Callable[[Connection], None]) -> Connection:
+        is_tls = origin.scheme == "https"
+        try:
+            _, connection = await asyncio.get_running_loop().create_connection(
+                lambda: Connection(origin.authority, self._inbox, self._limits, on_end),
+                address,
+                origin.port,
+                ssl=self._tls() if is_tls else None,
+                server_hostname=origin.host if is_tls else None,
+            )
+        except ssl.SSLError as error:
+            raise _tls_problem(origin, error) from error
+        return connection
+
+    async def _join(
+        self, tunnel: asyncio.Transport, origin: Origin, on_end: Callable[[Connection], None]
+    ) -> Connection:
+        """The connection at the end of a tunnel; with TLS to the origin itself, as if there were no proxy."""
+        connection = Connection(origin.described, self._inbox, self._limits, on_end)
+        transport: asyncio.Transport | None = tunnel
+        if origin.scheme == "https":
+            try:
+                transport = await asyncio.get_running_loop().start_tls(
+                    tunnel, connection, self._tls(), server_hostname=origin.host
+                )
+            except ssl.SSLError as error:
+                raise _tls_problem(origin, error) from error
+            except OSError as error:
+                raise _lost_in_handshake(origin, error) from error
+            if transport is None:  # It was lost without a reason.
+                raise _lost_in_handshake(origin, None)
+        else:
+            tunnel.pause_reading()  # A loop looks at what a protocol is when it begins to read for it.
+            tunnel.set_protocol(connection)
+            tunnel.resume_reading()
+        connection.connection_made(transport)
+        if connection.is_closed:  # Somebody spoke, or left, before its turn: who asks is told.
+            transport.abort()
+        return connection
+
+    def _tls(self) -> ssl.SSLContext:
+        """The context of all connections; the system's trust is read when it is first needed."""
+        if self._ssl_context is None:
+            self._ssl_context = _http_only(ssl.create_default_context())
+        return self._ssl_context
+
+
+class _Wait:
+    """How long one connection may take: until `until`, or until the caller's deadline."""
+
+    def __init__(self, connect_s: float, deadline: float) -> None:
+        self._connect_s = connect_s
+        self._deadline = deadline
+        self.until = asyncio.get_running_loop().time() + connect_s
+
+    @contextlib.asynccontextmanager
+    async def telling(self, what: str) -> AsyncGenerator[None]:
+        """Problem TIMED_OUT that says `what` when the time is up; TimeoutError where the deadline came first."""
+        try:
+            async with asyncio.timeout_at(min(self.until, self._deadline)):
+                yield
+        except TimeoutError:
+            if self._deadline < self.until:
+                raise
+            raise Problem(
+                Kind.TIMED_OUT,
+                f"{what} within {self._connect_s:g} s.",
+                source=Source.NETWORK,
+                retry=Retry.ELSEWHERE,
+            ) from None
+
+
+async def _in_turn(addresses: Sequence[str], until: float, name: str, open_one: Callable[[str], Awaitable[T]]) -> T:
+    """Try the addresses one after the other, each with its share of the time that is left."""
+    loop = asyncio.get_running_loop()
+    last: OSError | None = None
+    for tried, address in enumerate(addresses):
+        left = len(addresses) - tried
+        share = (until - loop.time()) / left if left > 1 else None
+        try:
+            async with asyncio.timeout(share):
+                return await open_one(address)
+        except OSError as error:
+            last = error
+    reason = os.strerror(last.errno).lower() if last is not None and last.errno else "no answer"
+    raise Problem(
+        Kind.UNREACHABLE,
+        f"Could not connect to {name}: {reason}.",
+        source=Source.NETWORK,
+        retry=Retry.ELSEWHERE,
+        detail=type(last).__name__,
+    ) from last
+
+
+def _http_only(context: ssl.SSLContext) -> ssl.SSLContext:
+    """The context, offering HTTP/1.1 and nothing else."""
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def _tls_problem(origin: Origin, error: ssl.SSLError) -> Problem:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        message = f"The certificate of {origin.described} was refused: {error.verify_message}."
+    else:
+        message = f"The TLS handshake with {origin.described} failed."
+    return Problem(
+        Kind.UNREACHABLE,
+        message,
+        source=Source.NETWORK,
+        retry=Retry.ELSEWHERE,
+        detail=f"{type(error).__name__} {error.reason}",
+    )
+
+
+def _lost_in_handshake(origin: Origin, error: OSError | None) -> Problem:
+    return Problem(
+        Kind.UNREACHABLE,
+        f"The connection to {origin.described} was lost in the TLS handshake.",
+        source=Source.NETWORK,
+        retry=Retry.ELSEWHERE,
+        detail=None if error is None else type(error).__name__,
+    )
