@@ -22,7 +22,7 @@ demo: $(VENV)/.run web  ## the local model, whatever keys are set
 	@exec $(BIN)/trunkline demo
 
 test: $(VENV)/.dev web npm-clients  ## every test that takes seconds
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 test-all: $(VENV)/.dev web npm-clients  ## every test, at full size
 	TRUNKLINE_FULL=1 $(BIN)/python -m pytest
