@@ -142,6 +142,8 @@ class Forwarder:
         data = frame.data
         if data == b"[DONE]" or not data or data.startswith(b":"):
             return b""
+        if b'"usage"' not in data and b'"choices"' in data:
+            return sse.event(data.replace(b"\n", b"\ndata: "))  # nearly all of them
         try:
             seen = _SEEN.decode(data)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
