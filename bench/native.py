@@ -138,7 +138,7 @@ class Clients:
         out, _ = self._process.communicate()
         load = msgspec.json.decode(out, type=Load)
         if load.errors:
-            raise Broken(f"{load.errors} of {load.requests} answers were not whole: {load.first_error}.")
+            raise Broken(f"{load.errors} answers were not whole; the first: {load.first_error}.")
         return load
 
 

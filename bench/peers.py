@@ -10,13 +10,14 @@ import json
 import shutil
 import subprocess
 import sys
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from native import BUILD
 from servers import KEY, Missing, Server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from servers import Place
@@ -28,12 +29,13 @@ PROVIDER_KEY = "bench-provider-key"
 
 
 class Package(NamedTuple):
-    """What a registry has of a peer. `name` without extras is what its version is asked for by."""
+    """What a registry has of a peer: its name there, its extra, and the versions of what it needs that work with it."""
 
     registry: str
     name: str
-    asked: str
     configure: Callable[[Place, Path], Server]
+    extra: str = ""
+    pinned: Mapping[str, str] = MappingProxyType({})
 
 
 def vllm_router(place: Place, home: Path) -> Server:
@@ -114,12 +116,15 @@ def portkey(place: Place, home: Path) -> Server:
     return Server("portkey", "", command, {"TRUSTED_CUSTOM_HOSTS": "127.0.0.1"}, headers=headers)
 
 
+OLDER_HONO = MappingProxyType({"@hono/node-server": "1.13.5"})
+"""With a later one Portkey answers each stream with 500: https://github.com/Portkey-AI/gateway/issues/1389."""
+
 PACKAGES = {
-    "vllm-router": Package("PyPI", "vllm-router", "vllm-router", vllm_router),
-    "rolter": Package("PyPI", "rolter", "rolter", rolter),
-    "respan-gateway": Package("PyPI", "respan-gateway", "respan-gateway", respan_gateway),
-    "litellm": Package("PyPI", "litellm", "litellm[proxy]", litellm),
-    "portkey": Package("npm", "@portkey-ai/gateway", "@portkey-ai/gateway", portkey),
+    "vllm-router": Package("PyPI", "vllm-router", vllm_router),
+    "rolter": Package("PyPI", "rolter", rolter),
+    "respan-gateway": Package("PyPI", "respan-gateway", respan_gateway),
+    "litellm": Package("PyPI", "litellm", litellm, extra="[proxy]"),
+    "portkey": Package("npm", "@portkey-ai/gateway", portkey, pinned=OLDER_HONO),
 }
 NOWHERE = {"ferrogw": "neither PyPI nor npm has it"}
 """Peers that no registry of packages has, and what is so."""
@@ -152,10 +157,12 @@ def _install(package: Package, home: Path) -> str:
         if npm is None:
             return "npm is not here"
         home.mkdir(parents=True, exist_ok=True)
-        steps = [[npm, "install", "--no-audit", "--no-fund", "--loglevel=error", "--prefix", str(home), package.asked]]
+        wanted = {"private": True, "dependencies": {package.name: "latest"}, "overrides": dict(package.pinned)}
+        (home / "package.json").write_text(json.dumps(wanted), encoding="utf-8")
+        steps = [[npm, "install", "--no-audit", "--no-fund", "--loglevel=error", "--prefix", str(home)]]
     else:
         pip = [str(home / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        steps = [[sys.executable, "-m", "venv", str(home)], [*pip, package.asked]]
+        steps = [[sys.executable, "-m", "venv", str(home)], [*pip, package.name + package.extra]]
     for step in steps:
         run = subprocess.run(step, capture_output=True, text=True, check=False)  # noqa: S603 - the registries' own clients
         if run.returncode:
