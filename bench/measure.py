@@ -43,9 +43,23 @@ MODES = (
     Mode("streams_64", "a chunk, 64 streams", "chunk", streams(64)),
     Mode("streams_500", "a chunk, 500 streams", "chunk", streams(500)),
 )
-LATE_MS = 500
-OPEN = {"stream": 1, "pieces": 20, "every_us": LATE_MS * 1000, "warm": 0, "spread_us": 2_000_000}
-"""Streams that are all open from two seconds after their beginning, for eight seconds."""
+SLOW_MS = 500
+OPENED_A_SECOND = 2000
+OPEN_S = 3.0
+"""How long all are open, when they are many and the last of them has begun."""
+
+
+def slow_streams(count: int) -> dict[str, int]:
+    """So many streams that begin one after the other and stay open, with a chunk of each every half second."""
+    pieces = round((opening_s(count) + OPEN_S) * 1000 / SLOW_MS)
+    spread_us = round(opening_s(count) * 1e6)
+    ours = {"connections": count, "total": count, "spread_us": spread_us, "warm": 0}
+    return {**ours, "stream": 1, "pieces": pieces, "every_us": SLOW_MS * 1000}
+
+
+def opening_s(count: int) -> float:
+    """How long it takes until so many have begun."""
+    return count / OPENED_A_SECOND
 
 
 def measure(running: Running, mode: Mode, options: dict[str, int], number: int, cores: Cores) -> Figure:
@@ -78,9 +92,9 @@ def reside(running: Running, count: int) -> Resident:
     idle = cost.memory_bytes(running.pid)
     if not count:
         return Resident(server.name, server.version, running.started_s, idle, 0, None)
-    with Clients(told(running, {**OPEN, "connections": count, "total": count})) as clients:
+    with Clients(told(running, slow_streams(count))) as clients:
         clients.go()
-        time.sleep((OPEN["spread_us"] / 1e6) + 1)
+        time.sleep(opening_s(count) + 1)
         held = cost.memory_bytes(running.pid)
         clients.result()
     return Resident(server.name, server.version, running.started_s, idle, count, (held - idle) / count)

@@ -54,6 +54,8 @@ class Given(NamedTuple):
     """While memory is measured; 0: it is not."""
     scale: scaling.Scale
     soak_s: float
+    settling_s: float
+    """How long connections that nobody uses are waited for after the soak."""
     results: Path
     writes_page: bool
 
@@ -171,6 +173,7 @@ def parsed() -> Given:
     )
     parser.add_argument("--past", type=int, default=20_000, help="past requests over which memory may not grow")
     parser.add_argument("--soak", type=float, default=1.0, metavar="MINUTES", help="how long it goes on (1)")
+    parser.add_argument("--settle", type=float, default=45.0, help="seconds until the pool has let go after it (45)")
     parser.add_argument("--results", type=Path, default=HERE / "results", help="where figures and chart are written")
     parser.add_argument("--write", action="store_true", help="write docs/performance.md")
     given = parser.parse_args()
@@ -193,6 +196,7 @@ def parsed() -> Given:
         open_streams=open_streams,
         scale=scaling.Scale(round(seconds * 1000), open_streams or 4000, given.past),
         soak_s=given.soak * 60,
+        settling_s=given.settle,
         results=given.results,
         writes_page=given.write,
     )
@@ -225,7 +229,7 @@ def _run(part: str, given: Given) -> None:
             if given.writes_page:
                 write_section("scaling", scaling.table(result))
         case "soak":
-            result = soak.run(given.soak_s)
+            result = soak.run(given.soak_s, given.settling_s)
             print(soak.table(result))
             if given.writes_page:
                 write_section("soak", soak.table(result))

@@ -19,7 +19,7 @@ import msgspec
 import cost
 import machine
 from machine import Facts
-from measure import LATE_MS, OPEN, Mode, measure, request, streams, told
+from measure import SLOW_MS, Mode, measure, opening_s, request, slow_streams, streams, told
 from native import Broken, Clients, Cores, Spread, upstream
 from page import Check, check_table, plain_table, quiet
 from servers import Missing, direct, started, trunkline
@@ -37,10 +37,11 @@ STREAMS = (1, 64, 500)
 UNARY = Mode("unary", "a request answered with 1 KiB", "request", request(64, 1024, fill=1024))
 EVENTS = Mode("events", "streams of 50 tokens without a pause", "chunk", request(64, 1024, fill=0, stream=1))
 EVENT_OPTIONS = {"pieces": 50, "every_us": 0, "warm": 2}
+HALF_LOAD = 3
+"""How many times as long as the others this one takes: its p99 needs many requests."""
+
 FULL = 12_000
 """Requests after which what a worker keeps of the last ones is full: the last 10,000 Records."""
-
-HALF_LOAD_S = 5.0
 
 
 class Scale(NamedTuple):
@@ -157,13 +158,13 @@ class Bench:
 
     def _streams(self, count: int) -> Streams:
         is_most = count not in STREAMS
-        every_ms = LATE_MS if is_most else 10
-        options = {**OPEN, "total": count} if is_most else {**streams(count), "seconds_ms": self._scale.for_ms}
-        open_after_s = OPEN["spread_us"] / 1e6 + 1 if is_most else 0.5
+        every_ms = SLOW_MS if is_most else 10
+        options = slow_streams(count) if is_most else {**streams(count), "seconds_ms": self._scale.for_ms, "warm": 0}
+        open_after_s = opening_s(count) + 1 if is_most else 0.5
         with self._server(trunkline) as one:
             self._measure(one, UNARY, total=500, warm=0)
             before, spent = cost.memory_bytes(one.pid), cost.cpu_s(one.pid)
-            with Clients(told(one, {**options, "connections": count, "warm": 0})) as clients:
+            with Clients(told(one, options)) as clients:
                 clients.go()
                 time.sleep(open_after_s)
                 held = cost.memory_bytes(one.pid)
@@ -182,7 +183,7 @@ class Bench:
 
     def _at_rate(self, rate: int, configure: Callable[[Place], Server | Missing]) -> Spread:
         with self._server(configure) as one:
-            figure = self._measure(one, UNARY, rate=rate, seconds_ms=max(round(HALF_LOAD_S * 1000), self._scale.for_ms))
+            figure = self._measure(one, UNARY, rate=rate, seconds_ms=HALF_LOAD * self._scale.for_ms)
         if figure.load.first_us is None:
             raise Broken("No answer came.")
         return figure.load.first_us

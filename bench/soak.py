@@ -62,9 +62,6 @@ TELLING_S: Final = 30 * 60
 
 SAMPLES: Final = 600
 PATIENCE_S: Final = 30.0
-SETTLING_S: Final = 45.0
-"""How long connections that nobody uses are waited for: the pool keeps them for 30 s."""
-
 RESTING_S: Final = 2.5
 """So that the worker has told how it is while nothing happens."""
 
@@ -226,9 +223,9 @@ class Watch:
             self.samples.append(self.look())
             await asyncio.sleep(every_s)
 
-    async def settled(self, base: Sample) -> Sample:
+    async def settled(self, base: Sample, at_most_s: float) -> Sample:
         """The tree once it is back at its base, or when that has taken too long."""
-        deadline = time.monotonic() + SETTLING_S
+        deadline = time.monotonic() + at_most_s
         while (now := self.look()).descriptors > base.descriptors and time.monotonic() < deadline:  # noqa: ASYNC110 - it is another process
             await asyncio.sleep(1)
         return now
@@ -265,8 +262,8 @@ async def serving(folder: Path, pulse: Path) -> AsyncGenerator[Running]:
             await asyncio.to_thread(server.__exit__, None, None, None)
 
 
-async def soaked(for_s: float, folder: Path) -> Soak:
-    """Load the router for so long."""
+async def soaked(for_s: float, settling_s: float, folder: Path) -> Soak:
+    """Load the router for so long, then wait at most so long until it is as before."""
     facts, pulse = machine.facts(), folder / "pulse"
     async with serving(folder / "server", pulse) as one:
         watch, load = Watch(one.pid), Load(one.port)
@@ -276,7 +273,7 @@ async def soaked(for_s: float, folder: Path) -> Soak:
         await load.run(for_s)
         during = beats_of(pulse)[len(before) :]
         watching.cancel()
-        end = await watch.settled(base)
+        end = await watch.settled(base, settling_s)
         await asyncio.sleep(RESTING_S)
         after = beats_of(pulse)
     waited = sorted(ms for beat in during for ms in beat.waited_ms)
@@ -328,10 +325,10 @@ def slope_mib_h(samples: Sequence[Sample]) -> tuple[float, float]:
     return slope, slope + 1.96 * math.sqrt(rest / (len(points) - 2) / spread)
 
 
-def run(for_s: float) -> Soak:
-    """Load the router for so long, with providers of its own."""
+def run(for_s: float, settling_s: float) -> Soak:
+    """Load the router for so long, with providers of its own, then wait at most so long until it is as before."""
     with tempfile.TemporaryDirectory() as folder:
-        return asyncio.run(soaked(for_s, Path(folder)))
+        return asyncio.run(soaked(for_s, settling_s, Path(folder)))
 
 
 def checks(found: Soak) -> list[Check]:
