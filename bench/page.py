@@ -158,6 +158,8 @@ text { font: 13px system-ui, sans-serif; fill: #24292f } .quiet { fill: #6e7781 
 @media (prefers-color-scheme: dark) { text { fill: #e6edf3 } .quiet { fill: #8d96a0 } .bar { fill: #57606a } }
 </style>"""
 WIDTH, LEFT, RIGHT, ROW = 720, 110, 90, 22
+CUT = 40
+"""Bars of greater ratios end where the picture does, so that the others can be told apart; their numbers say the rest."""
 
 
 def chart(result: Result) -> str:
@@ -167,7 +169,7 @@ def chart(result: Result) -> str:
         mode: {server: cost.ratio for server, cost in of.items() if cost is not None and cost.ratio is not None}
         for mode, of in costs.items()
     }
-    most = max((ratio for group in groups.values() for ratio in group.values()), default=1.0)
+    most = max((ratio for group in groups.values() for ratio in group.values() if ratio <= CUT), default=1.0)
     scale = (WIDTH - LEFT - RIGHT) / most
     parts: list[str] = []
     y = 20
@@ -178,10 +180,12 @@ def chart(result: Result) -> str:
         top = y + 8
         for server, ratio in group.items():
             kind = "bar ours" if server == "trunkline" else "bar"
+            length = min(ratio, most) * scale
+            number = f"{ratio:.2f}" if ratio <= most else f"{ratio:.0f}, cut"
             parts += [
                 f'<text x="{LEFT - 8}" y="{y + 22}" text-anchor="end">{escape(server)}</text>',
-                f'<rect class="{kind}" x="{LEFT}" y="{y + 9}" width="{ratio * scale:.1f}" height="16" rx="2"/>',
-                f'<text class="quiet" x="{LEFT + ratio * scale + 6:.1f}" y="{y + 22}">{ratio:.2f}</text>',
+                f'<rect class="{kind}" x="{LEFT}" y="{y + 9}" width="{length:.1f}" height="16" rx="2"/>',
+                f'<text class="quiet" x="{LEFT + length + 6:.1f}" y="{y + 22}">{number}</text>',
             ]
             y += ROW
         parts.append(f'<path class="line" d="M{LEFT + scale:.1f} {top}V{y + 8}"/>')
