@@ -28,7 +28,7 @@ test-all: $(VENV)/.dev web npm-clients  ## every test, at full size
 	TRUNKLINE_FULL=1 $(BIN)/python -m pytest
 
 # What the benchmarks find goes into docs/performance.md with ARGS=--write.
-bench: $(VENV)/.dev  ## the router beside nginx and haproxy, and by itself, in eight minutes
+bench: $(VENV)/.dev  ## the router beside nginx and haproxy, and by itself, in five minutes
 	$(BIN)/python bench/run.py $(ARGS)
 
 bench-quick: $(VENV)/.dev  ## the router beside nginx and haproxy, in half a minute

@@ -159,7 +159,7 @@ text { font: 13px system-ui, sans-serif; fill: #24292f } .quiet { fill: #6e7781 
 </style>"""
 WIDTH, LEFT, RIGHT, ROW = 720, 110, 90, 22
 CUT = 40
-"""Bars of greater ratios end where the picture does, so that the others can be told apart; their numbers say the rest."""
+"""Bars of greater ratios end where the picture does, so that the others can be told apart; a number says the rest."""
 
 
 def chart(result: Result) -> str:
