@@ -7,7 +7,7 @@ LOCK   := $(BIN)/uv pip compile pyproject.toml --extra local --group build --gen
           --universal --python-version 3.11 --no-header --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run dev demo test test-all bench bench-quick bench-profile bench-failover bench-dialects check format lock web npm-clients docs clean
+.PHONY: help run dev demo test test-all bench bench-quick bench-soak bench-profile bench-failover bench-dialects check format lock web npm-clients docs clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -28,11 +28,14 @@ test-all: $(VENV)/.dev web npm-clients  ## every test, at full size
 	TRUNKLINE_FULL=1 $(BIN)/python -m pytest
 
 # What the benchmarks find goes into docs/performance.md with ARGS=--write.
-bench: $(VENV)/.dev  ## the router beside nginx and haproxy, in five minutes
+bench: $(VENV)/.dev  ## the router beside nginx and haproxy, and by itself, in five minutes
 	$(BIN)/python bench/run.py $(ARGS)
 
-bench-quick: $(VENV)/.dev  ## the same in half a minute
+bench-quick: $(VENV)/.dev  ## the router beside nginx and haproxy, in half a minute
 	$(BIN)/python bench/run.py --quick $(ARGS)
+
+bench-soak: $(VENV)/.dev  ## two hours of streams, of clients that leave, of providers that fail
+	$(BIN)/python bench/run.py --parts=soak --soak=120 $(ARGS)
 
 bench-profile: $(VENV)/.dev  ## where the CPU of a request and of a chunk goes
 	$(BIN)/python bench/profiled.py $(ARGS)

@@ -38,6 +38,16 @@ def memory_bytes(root: int) -> int:
     return sum(_share_bytes(one.pid) for one in family(root))
 
 
+def descriptors(root: int) -> int:
+    """How many files and sockets the tree has open."""
+    return sum(len(list((PROC / str(one.pid) / "fd").iterdir())) for one in family(root))
+
+
+def threads(root: int) -> int:
+    """How many threads the tree has."""
+    return sum(len(list((PROC / str(one.pid) / "task").iterdir())) for one in family(root))
+
+
 def core_busy_s(core: int) -> float:
     """The time in which this core did anything for anyone, in seconds."""
     for line in (PROC / "stat").read_text().splitlines():

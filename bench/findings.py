@@ -42,7 +42,8 @@ class Resident(msgspec.Struct, frozen=True):
     """From starting it to its first whole answer."""
     idle_bytes: int
     streams: int
-    stream_bytes: float
+    stream_bytes: float | None
+    """None where no stream was opened."""
 
 
 class Cost(NamedTuple):
@@ -69,7 +70,9 @@ class Result(msgspec.Struct, frozen=True):
     figures: list[Figure]
     resident: list[Resident]
     missing: list[tuple[str, str]]
-    """Servers that are not on this machine, and how they get there."""
+    """Servers that are not on this machine, and how they get there, or why they cannot."""
+    failed: list[tuple[str, str]]
+    """Peers that could not be measured, and in what."""
 
     def of(self, server: str, mode: str) -> list[Figure]:
         """One figure a round."""

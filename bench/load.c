@@ -1,6 +1,8 @@
 /* The clients of the benchmark: one thread, one epoll, keep-alive; every answer is checked to be whole.
 
-   load --port=8080 --connections=64 --seconds=2 [--stream=1] [--pieces=100] [--every-us=10000] ...   (see `options`)
+   load --port=8080 --connections=64 --seconds-ms=2000 [--stream=1] [--pieces=100] [--every-us=10000] ...  (see `options`)
+
+   And --model (what stands before the model's name), --path, --key, and --header='Name: value' as often as needed.
 
    Each connection asks again as soon as it has its answer, until the time or the number of requests is over; then what
    is under way is waited for. With --rate, requests are due at that many a second whatever becomes of them, and their
@@ -62,6 +64,7 @@ struct values {
 
 static int epoll;
 static char *request[2]; /* when warming up, and when it counts */
+static struct buffer headers; /* more than every request has */
 static size_t request_length[2];
 static int is_counted;
 static struct connection **idle;
@@ -371,9 +374,11 @@ static void write_request(int which, int64_t every_us, const char *model, const 
     append(&body, "\"}]}", 4);
     count = snprintf(text, sizeof text,
                      "POST %s HTTP/1.1\r\nHost: 127.0.0.1:%lld\r\nAuthorization: Bearer %s\r\nAccept: */*\r\n"
-                     "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n",
+                     "Content-Type: application/json\r\nContent-Length: %zu\r\n",
                      path, (long long)OPTION(PORT), key, body.length);
     append(&whole, text, count);
+    append(&whole, headers.data ? headers.data : "", headers.length);
+    append(&whole, "\r\n", 2);
     append(&whole, body.data, body.length);
     request[which] = whole.data;
     request_length[which] = whole.length;
@@ -408,7 +413,10 @@ int main(int argc, char **argv) {
         if (!strcmp(argv[i], "--model")) model = equals + 1;
         else if (!strcmp(argv[i], "--path")) path = equals + 1;
         else if (!strcmp(argv[i], "--key")) key = equals + 1;
-        else {
+        else if (!strcmp(argv[i], "--header")) {
+            append(&headers, equals + 1, strlen(equals + 1));
+            append(&headers, "\r\n", 2);
+        } else {
             while (which < count && strcmp(options[which].name, argv[i] + 2)) which++;
             if (which == count) die(argv[i]);
             options[which].value = strtoll(equals + 1, NULL, 10);

@@ -82,9 +82,9 @@ class Cores:
         return self.server != self.load
 
     @contextlib.contextmanager
-    def for_server(self) -> Generator[None]:
-        """What is started in this block runs on the servers' core."""
-        os.sched_setaffinity(0, {self.server})
+    def for_server(self, workers: int = 1) -> Generator[None]:
+        """What is started in this block runs on the servers' core; several workers run on the load's core, too."""
+        os.sched_setaffinity(0, {self.server} if workers == 1 else {self.server, self.load})
         try:
             yield
         finally:
@@ -105,8 +105,12 @@ def upstream() -> Generator[int]:
 class Clients:
     """A load client that has warmed its server up when the block begins, and runs when it is told to."""
 
-    def __init__(self, options: Mapping[str, int | str]) -> None:
-        arguments = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+    def __init__(self, options: Mapping[str, int | str | list[str]]) -> None:
+        arguments = [
+            f"--{name.replace('_', '-')}={value}"
+            for name, values in options.items()
+            for value in (values if isinstance(values, list) else [values])
+        ]
         self._command: Sequence[str | Path] = [build("load"), *arguments]
 
     def __enter__(self) -> Self:
@@ -134,7 +138,7 @@ class Clients:
         out, _ = self._process.communicate()
         load = msgspec.json.decode(out, type=Load)
         if load.errors:
-            raise Broken(f"{load.errors} of {load.requests} answers were not whole: {load.first_error}.")
+            raise Broken(f"{load.errors} answers were not whole; the first: {load.first_error}.")
         return load
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from xml.sax.saxutils import escape
 
 from findings import REFERENCE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from findings import Cost, Result
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -79,21 +81,63 @@ def _times(result: Result) -> str:
 def _memory(result: Result) -> str:
     if not result.resident:
         return ""
-    streams = result.resident[0].streams
+    streams = max(one.streams for one in result.resident)
     titles = ("idle", f"each of {streams:,} open streams", "start to first answer")
     lines = [_row("memory and start", *titles), _rule(len(titles))]
     for one in result.resident:
-        idle, each = f"{one.idle_bytes / 2**20:.0f} MiB", f"{one.stream_bytes / 1024:.1f} KiB"
+        idle = f"{one.idle_bytes / 2**20:.0f} MiB"
+        each = "" if one.stream_bytes is None else f"{one.stream_bytes / 1024:.1f} KiB"
         lines.append(_row(one.server, idle, each, f"{one.started_s:.2f} s"))
     return "\n".join(lines)
 
 
 def _circumstances(result: Result) -> str:
-    most = result.disturbance()
+    missing = "".join(f" {name} was not there ({why})." for name, why in result.missing)
+    failed = "".join(f" {name} could not be measured in {what}" for name, what in result.failed)
+    rounds = f"{result.rounds} round{'s' * (result.rounds > 1)}"
+    return f"{result.date}: {result.machine.line()}; {rounds}. {quiet(result.disturbance())}{missing}{failed}"
+
+
+def quiet(most: float) -> str:
+    """What it means that others took up to this part of the servers' core."""
     noise = f"Others took up to {most:.0%} of the servers' core during a measurement"
-    verdict = "." if most <= QUIET else ": **the machine was not quiet, and these figures are provisional.**"
-    missing = "".join(f" {name} was not there." for name, _ in result.missing)
-    return f"{result.date}: {result.machine.line()}; {result.rounds} rounds. {noise}{verdict}{missing}"
+    if most <= QUIET:
+        return f"{noise}."
+    return f"{noise}: **the machine was not quiet, and these figures are provisional.**"
+
+
+class Check(NamedTuple):
+    """A figure, and the bound that it is to keep. `found` is None where a run was too short to tell."""
+
+    what: str
+    found: float | None
+    unit: str
+    bound: float
+    is_least: bool = False
+    """The bound is the least that will do, and not the most."""
+
+    def verdict(self) -> str:
+        """In a word."""
+        if self.found is None:
+            return "too short a run to tell"
+        is_met = self.found >= self.bound if self.is_least else self.found <= self.bound
+        return "met" if is_met else "**not met**"
+
+
+def check_table(checks: Iterable[Check]) -> str:
+    """What was found beside what it is to be."""
+    lines = [_row("", "found", "to be", ""), _rule(3)]
+    for one in checks:
+        found = "" if one.found is None else f"{one.found:,.{2 if one.unit else 0}f} {one.unit}"
+        bound = f"at {'least' if one.is_least else 'most'} {one.bound:,} {one.unit}"
+        lines.append(_row(one.what, found.strip(), bound.strip(), one.verdict()))
+    return "\n".join(lines)
+
+
+def plain_table(*rows: Sequence[str]) -> str:
+    """A table of these rows, the head first."""
+    head, *others = rows
+    return "\n".join([_row(*head), _rule(len(head) - 1), *(_row(*row) for row in others)])
 
 
 def _named(result: Result, server: str) -> str:
@@ -114,6 +158,8 @@ text { font: 13px system-ui, sans-serif; fill: #24292f } .quiet { fill: #6e7781 
 @media (prefers-color-scheme: dark) { text { fill: #e6edf3 } .quiet { fill: #8d96a0 } .bar { fill: #57606a } }
 </style>"""
 WIDTH, LEFT, RIGHT, ROW = 720, 110, 90, 22
+CUT = 40
+"""Bars of greater ratios end where the picture does, so that the others can be told apart; a number says the rest."""
 
 
 def chart(result: Result) -> str:
@@ -123,7 +169,7 @@ def chart(result: Result) -> str:
         mode: {server: cost.ratio for server, cost in of.items() if cost is not None and cost.ratio is not None}
         for mode, of in costs.items()
     }
-    most = max((ratio for group in groups.values() for ratio in group.values()), default=1.0)
+    most = max((ratio for group in groups.values() for ratio in group.values() if ratio <= CUT), default=1.0)
     scale = (WIDTH - LEFT - RIGHT) / most
     parts: list[str] = []
     y = 20
@@ -134,10 +180,12 @@ def chart(result: Result) -> str:
         top = y + 8
         for server, ratio in group.items():
             kind = "bar ours" if server == "trunkline" else "bar"
+            length = min(ratio, most) * scale
+            number = f"{ratio:.2f}" if ratio <= most else f"{ratio:.0f}, cut"
             parts += [
                 f'<text x="{LEFT - 8}" y="{y + 22}" text-anchor="end">{escape(server)}</text>',
-                f'<rect class="{kind}" x="{LEFT}" y="{y + 9}" width="{ratio * scale:.1f}" height="16" rx="2"/>',
-                f'<text class="quiet" x="{LEFT + ratio * scale + 6:.1f}" y="{y + 22}">{ratio:.2f}</text>',
+                f'<rect class="{kind}" x="{LEFT}" y="{y + 9}" width="{length:.1f}" height="16" rx="2"/>',
+                f'<text class="quiet" x="{LEFT + length + 6:.1f}" y="{y + 22}">{number}</text>',
             ]
             y += ROW
         parts.append(f'<path class="line" d="M{LEFT + scale:.1f} {top}V{y + 8}"/>')

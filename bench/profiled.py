@@ -23,14 +23,14 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 import msgspec
 
+from measure import MODES, counted, measure
 from native import HERE, Broken, Cores, upstream
-from run import MODES, counted, measure
 from servers import Missing, Running, started, trunkline
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from run import Mode
+    from measure import Mode
     from servers import Place, Server
 
 PROBE = HERE / "probe"

@@ -1,8 +1,9 @@
-"""Trunkline beside nginx and haproxy: what a request and a chunk of a stream cost, and how much later they come.
+"""Trunkline beside nginx and haproxy, and by itself: what a request and a chunk cost, and how much later they come.
 
-Servers run on one core, the upstream and the clients on another. In each round every server is measured in every mode,
-one after the other, so that what else the machine does meets all of them; a ratio is always within one round. `make
-bench` takes about five minutes, `make bench-quick` half a minute; with `--write` the table goes to docs/performance.md.
+Three parts: `proxies`, `scaling` and `soak`. In each round of the proxies every server is measured in every mode, one
+after the other, on a core of its own, so that what else the machine does meets all of them; a ratio is always within
+one round. `make bench` measures all parts, `make bench-quick` the proxies in half a minute; with `--write` the tables
+go to docs/performance.md.
 """
 
 from __future__ import annotations
@@ -18,172 +19,151 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 import msgspec
 
-import cost
 import machine
-from findings import Figure, Resident, Result
-from native import HERE, Broken, Clients, Cores, upstream
-from page import table, write_page
-from servers import KEY, SERVERS, Missing, Running, peer, started
+import scaling
+import soak
+from findings import Result
+from measure import MODES, Mode, measure, reside
+from native import HERE, Broken, Cores, upstream
+from page import CHART, chart, table, write_page, write_section
+from peers import NOWHERE, PACKAGES, installed
+from servers import SERVERS, Missing, Running, peer, started
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
-    from native import Load
+    from findings import Figure, Resident
     from servers import Place, Server
 
-SETTLING_S = 0.1
-
-
-class Mode(NamedTuple):
-    """One way to load a server. `per`: what the cost is divided by."""
-
-    name: str
-    title: str
-    per: str
-    options: dict[str, int]
-
-
-def request(connections: int, body_bytes: int, **more: int) -> dict[str, int]:
-    """Requests that do not stream, answered with about 200 characters."""
-    return {"connections": connections, "body_bytes": body_bytes, "warm": 20, "fill": 200, **more}
-
-
-def streams(count: int) -> dict[str, int]:
-    """So many streams at once, of 100 chunks 10 ms apart, one after the other on each connection."""
-    return {"connections": count, "stream": 1, "pieces": 100, "every_us": 10_000}
-
-
-MODES = (
-    Mode("request", "a request, 64 connections", "request", request(64, 1024)),
-    Mode("request_100k", "a request of 100 KiB", "request", request(64, 102_400, warm=2)),
-    Mode("rate", "500 requests a second", "request", request(64, 1024, rate=500, warm=2)),
-    Mode("streams_64", "a chunk, 64 streams", "chunk", streams(64)),
-    Mode("streams_500", "a chunk, 500 streams", "chunk", streams(500)),
-)
+PARTS = ("proxies", "scaling", "soak")
 QUICK = ("request", "streams_64", "streams_500")
-LATE_MS = 500
-OPEN = {"stream": 1, "pieces": 20, "every_us": LATE_MS * 1000, "warm": 0, "spread_us": 2_000_000}
-
-
-def measure(running: Running, mode: Mode, options: dict[str, int], number: int, cores: Cores) -> Figure:
-    """Load one server once."""
-    with Clients(_told(running, {**mode.options, **options})) as clients:
-        before = _clocks(running, cores)
-        clients.go()
-        load = clients.result()
-    time.sleep(SETTLING_S)
-    took, spent, busy, load_busy = (now - then for now, then in zip(_clocks(running, cores), before, strict=True))
-    return Figure(
-        server=running.server.name,
-        mode=mode.name,
-        round=number,
-        cpu_us=spent / counted(load, mode) * 1e6 if running.pid else None,
-        others=max(0.0, busy - spent) / took,
-        load_busy=load_busy / took,
-        load=load,
-    )
-
-
-def counted(load: Load, mode: Mode) -> int:
-    """How many requests or chunks there were."""
-    return max(1, load.pieces if mode.per == "chunk" else load.requests)
-
-
-def reside(running: Running, count: int) -> Resident:
-    """Open so many streams, and see what the server holds meanwhile. For a server that has just started."""
-    idle = cost.memory_bytes(running.pid)
-    with Clients(_told(running, {**OPEN, "connections": count, "total": count})) as clients:
-        clients.go()
-        time.sleep((OPEN["spread_us"] / 1e6) + 1)
-        held = cost.memory_bytes(running.pid)
-        clients.result()
-    each = (held - idle) / count
-    return Resident(running.server.name, running.server.version, running.started_s, idle, count, each)
-
-
-def _told(running: Running, options: dict[str, int]) -> dict[str, int | str]:
-    return {"port": running.port, "model": running.server.model, "key": KEY, **options}
-
-
-def _clocks(running: Running, cores: Cores) -> tuple[float, float, float, float]:
-    """In seconds: the time, the server's CPU, what the servers' core has done, and what the load's has."""
-    spent = cost.cpu_s(running.pid) if running.pid else 0.0
-    return time.perf_counter(), spent, cost.core_busy_s(cores.server), cost.core_busy_s(cores.load)
 
 
 class Given(NamedTuple):
     """What the command line asks for."""
 
+    parts: Sequence[str]
     servers: dict[str, Callable[[Place], Server | Missing]]
+    peers: frozenset[str]
+    """Those of the servers whose failure does not stop the benchmark."""
     modes: Sequence[Mode]
     rounds: int
     options: dict[str, int]
     """Over those of every mode."""
     open_streams: int
     """While memory is measured; 0: it is not."""
+    scale: scaling.Scale
+    soak_s: float
+    settling_s: float
+    """How long connections that nobody uses are waited for after the soak."""
     results: Path
     writes_page: bool
 
 
-def run(given: Given) -> Result:
-    """Measure everything that was asked for."""
-    begun, cores, facts = time.perf_counter(), Cores(), machine.facts()
-    with tempfile.TemporaryDirectory() as folder, upstream() as port, contextlib.ExitStack() as stack:
-        running: list[Running] = []
-        resident: list[Resident] = []
-        missing: list[tuple[str, str]] = []
-        for name, configure in given.servers.items():
-            with started(configure, Path(folder, f"{name}-fresh"), port, cores) as one:
-                if isinstance(one, Missing):
-                    _say(f"{name} is not here ({one.remedy}): going on without it.")
-                    missing.append((one.name, one.remedy))
-                    continue
-                if one.pid and given.open_streams:
-                    resident.append(reside(one, given.open_streams))
-                    _say(f"{name}: {resident[-1].stream_bytes / 1024:.1f} KiB a stream, {one.started_s:.2f} s to start")
-            one = stack.enter_context(started(configure, Path(folder, name), port, cores))
-            if isinstance(one, Running):
-                running.append(one)
-        figures: list[Figure] = []
-        for number in range(given.rounds):
-            for mode in given.modes:
-                for one in running[number % len(running) :] + running[: number % len(running)]:
-                    figures.append(measure(one, mode, given.options, number, cores))
-                    _tell(figures[-1], mode)
-    return Result(
-        date=f"{datetime.now(UTC):%Y-%m-%d}",
-        machine=facts,
-        took_s=time.perf_counter() - begun,
-        rounds=given.rounds,
-        modes={mode.name: mode.title for mode in given.modes},
-        versions={one.server.name: one.server.version for one in running},
-        figures=figures,
-        resident=resident,
-        missing=missing,
-    )
+class Proxies:
+    """One run over all servers. It owns what is found while it goes on."""
+
+    def __init__(self, given: Given) -> None:
+        self._given = given
+        self._cores = Cores()
+        self._running: list[Running] = []
+        self._figures: list[Figure] = []
+        self._resident: list[Resident] = []
+        self._missing: list[tuple[str, str]] = []
+        self._failed: dict[tuple[str, str], str] = {}
+
+    def run(self) -> Result:
+        """Measure everything that was asked for."""
+        begun, facts, given = time.perf_counter(), machine.facts(), self._given
+        with tempfile.TemporaryDirectory() as folder, upstream() as port, contextlib.ExitStack() as stack:
+            for name, configure in given.servers.items():
+                with self._tolerant(name, "starting"):
+                    one = self._settle(name, configure, Path(folder, f"{name}-fresh"), port)
+                    if one is not None:
+                        again = started(configure, Path(folder, name), port, self._cores)
+                        self._running.append(cast("Running", stack.enter_context(again)))
+            for number in range(given.rounds):
+                for mode in given.modes:
+                    shift = number % len(self._running)
+                    for one in self._running[shift:] + self._running[:shift]:
+                        self._measure(one, mode, number)
+        return Result(
+            date=f"{datetime.now(UTC):%Y-%m-%d}",
+            machine=facts,
+            took_s=time.perf_counter() - begun,
+            rounds=given.rounds,
+            modes={mode.name: mode.title for mode in given.modes},
+            versions={one.server.name: one.server.version for one in self._running},
+            figures=self._figures,
+            resident=self._resident,
+            missing=self._missing,
+            failed=[(server, f"{what}: {why}") for (server, what), why in self._failed.items()],
+        )
+
+    def _settle(
+        self, name: str, configure: Callable[[Place], Server | Missing], folder: Path, port: int
+    ) -> Running | None:
+        """See what a fresh server holds. None if it is not here."""
+        with started(configure, folder, port, self._cores) as one:
+            if isinstance(one, Missing):
+                say(f"{name} is not here ({one.remedy}): going on without it.")
+                self._missing.append((one.name, one.remedy))
+                return None
+            if one.pid and self._given.open_streams:
+                count = 0 if name in self._given.peers else self._given.open_streams
+                self._resident.append(reside(one, count))
+                say(f"{name}: {self._resident[-1].idle_bytes / 2**20:.0f} MiB, {one.started_s:.2f} s to start")
+            return one
+
+    def _measure(self, one: Running, mode: Mode, number: int) -> None:
+        name = one.server.name
+        if (name, mode.title) in self._failed:
+            return
+        with self._tolerant(name, mode.title):
+            self._figures.append(measure(one, mode, self._given.options, number, self._cores))
+            _tell(self._figures[-1], mode)
+
+    @contextlib.contextmanager
+    def _tolerant(self, name: str, what: str) -> Generator[None]:
+        """A peer that fails in this block is noted, and left out from then on; anything else stops the benchmark."""
+        try:
+            yield
+        except Broken as why:
+            if name not in self._given.peers:
+                raise
+            self._failed[name, what] = str(why).partition("\n")[0]
+            say(f"{name} fails in {what}: {why}")
 
 
 def _tell(figure: Figure, mode: Mode) -> None:
     cpu = "" if figure.cpu_us is None else f"{figure.cpu_us:8.1f} us a {mode.per}"
     added = figure.load.added_us
     late = "" if added is None else f", {added.p50 / 1000:.2f} ms later (p99 {added.p99 / 1000:.2f})"
-    _say(f"round {figure.round + 1}: {figure.server:10} {mode.title:26} {cpu}{late}; others {figure.others:.0%}")
+    say(f"round {figure.round + 1}: {figure.server:14} {mode.title:26} {cpu}{late}; others {figure.others:.0%}")
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """Tell whoever waits how far it is."""
     print(text, file=sys.stderr, flush=True)
 
 
 def parsed() -> Given:
     """The command line."""
     parser = argparse.ArgumentParser(description=cast("str", __doc__).split("\n", maxsplit=1)[0])
-    parser.add_argument("--quick", action="store_true", help="one short round, no page")
-    parser.add_argument("--rounds", type=int, help="rounds over all servers (5)")
+    parser.add_argument("--quick", action="store_true", help="one short round of the proxies")
+    parser.add_argument("--parts", help=f"which of {', '.join(PARTS)}, by commas (all; with --quick the proxies)")
+    parser.add_argument("--rounds", type=int, help="rounds over all servers (3)")
     parser.add_argument("--seconds", type=float, help="how long new requests are made, in each mode (2)")
-    parser.add_argument("--total", type=int, help="how many requests are made at most, in each mode")
+    parser.add_argument("--total", type=int, help="how many requests are made at most, in each mode of the proxies")
     parser.add_argument("--servers", default="nginx,haproxy,trunkline,direct", help="which of them, by commas")
     parser.add_argument("--modes", help=f"which of {', '.join(mode.name for mode in MODES)}")
     parser.add_argument("--open-streams", type=int, help="streams that are open while memory is measured (4000)")
+    parser.add_argument(
+        "--install",
+        default="",
+        metavar="NAMES",
+        help=f"peers that are installed under bench/build and measured beside: {', '.join([*PACKAGES, *NOWHERE])}",
+    )
     parser.add_argument(
         "--peer",
         action="append",
@@ -191,42 +171,71 @@ def parsed() -> Given:
         metavar="NAME=COMMAND",
         help="one more server; {port}, {upstream} (a URL) and {folder} stand in the command",
     )
-    parser.add_argument("--results", type=Path, default=HERE / "results", help="where proxies.json is written")
+    parser.add_argument("--past", type=int, default=20_000, help="past requests over which memory may not grow")
+    parser.add_argument("--soak", type=float, default=1.0, metavar="MINUTES", help="how long it goes on (1)")
+    parser.add_argument("--settle", type=float, default=45.0, help="seconds until the pool has let go after it (45)")
+    parser.add_argument("--results", type=Path, default=HERE / "results", help="where figures and chart are written")
     parser.add_argument("--write", action="store_true", help="write docs/performance.md")
     given = parser.parse_args()
     names = (given.modes or ",".join(QUICK if given.quick else [mode.name for mode in MODES])).split(",")
-    options = {"seconds_ms": round((given.seconds or (1 if given.quick else 2)) * 1000)}
+    seconds = given.seconds or (1 if given.quick else 2)
+    options = {"seconds_ms": round(seconds * 1000)}
     if given.total:
         options |= {"total": given.total, "warm": 1}
     open_streams = given.open_streams if given.open_streams is not None else (0 if given.quick else 4000)
     servers = {name: SERVERS[name] for name in given.servers.split(",")}
-    servers |= {text.partition("=")[0]: peer(text) for text in given.peer}
-    modes = [mode for mode in MODES if mode.name in names]
+    more = {name: installed(name) for name in given.install.split(",") if name}
+    more |= {text.partition("=")[0]: peer(text) for text in given.peer}
     return Given(
-        servers=servers,
-        modes=modes,
-        rounds=given.rounds or (1 if given.quick else 5),
+        parts=(given.parts or ("proxies" if given.quick else ",".join(PARTS))).split(","),
+        servers={**servers, **more},
+        peers=frozenset(more),
+        modes=[mode for mode in MODES if mode.name in names],
+        rounds=given.rounds or (1 if given.quick else 3),
         options=options,
         open_streams=open_streams,
+        scale=scaling.Scale(round(seconds * 1000), open_streams or 4000, given.past),
+        soak_s=given.soak * 60,
+        settling_s=given.settle,
         results=given.results,
         writes_page=given.write,
     )
 
 
 def main() -> int:
-    """Measure, print the table, keep the figures."""
+    """Measure, print the tables, keep the figures."""
     given = parsed()
-    try:
-        result = run(given)
-    except Broken as why:
-        _say(f"The benchmark stops: {why}")
-        return 1
     given.results.mkdir(exist_ok=True)
-    (given.results / "proxies.json").write_bytes(msgspec.json.format(msgspec.json.encode(result)))
-    print(table(result))
-    if given.writes_page:
-        write_page(result)
+    try:
+        for part in given.parts:
+            _run(part, given)
+    except Broken as why:
+        say(f"The benchmark stops: {why}")
+        return 1
     return 0
+
+
+def _run(part: str, given: Given) -> None:
+    match part:
+        case "proxies":
+            result = Proxies(given).run()
+            print(table(result))
+            (given.results / CHART.name).write_text(chart(result), encoding="utf-8")
+            if given.writes_page:
+                write_page(result)
+        case "scaling":
+            result = scaling.run(given.scale)
+            print(scaling.table(result))
+            if given.writes_page:
+                write_section("scaling", scaling.table(result))
+        case "soak":
+            result = soak.run(given.soak_s, given.settling_s)
+            print(soak.table(result))
+            if given.writes_page:
+                write_section("soak", soak.table(result))
+        case _:
+            raise Broken(f"There is no part {part}: {', '.join(PARTS)}.")
+    (given.results / f"{part}.json").write_bytes(msgspec.json.format(msgspec.json.encode(result)))
 
 
 if __name__ == "__main__":

@@ -21,22 +21,30 @@ if TYPE_CHECKING:
 
     from native import Cores
 
-KEY = "bench-0123456789abcdef0123456789abcdef"
+KEY = "sk-bench-0123456789abcdef0123456789abcdef"
 """What the clients send: Trunkline has to check it, the others pass it on."""
 
-PATIENCE_S = 20.0
+PATIENCE_S = 30.0
 KEPT = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "PYTHONPATH")
 """What a server sees of the environment of whoever runs the benchmark."""
 
 
 class Server(NamedTuple):
-    """How one server is started, and what stands before the model's name there. No command: the upstream itself."""
+    """How one server is started, and what stands before the model's name there. No command: the upstream itself.
+
+    `headers` come with every request. `workers`: it runs on every core if there is more than one. `patience_s` is how
+    long its start and its last answers are waited for, `first` the model that is asked for to see that it answers.
+    """
 
     name: str
     version: str
     command: list[str]
     environment: Mapping[str, str] = MappingProxyType({})
     model: str = ""
+    headers: Mapping[str, str] = MappingProxyType({})
+    workers: int = 1
+    patience_s: float = PATIENCE_S
+    first: str = "bench-1-0-0"
 
 
 class Missing(NamedTuple):
@@ -47,11 +55,12 @@ class Missing(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where a server is to run: a folder of its own, its port, and the upstream's."""
+    """Where a server is to run: a folder of its own, its port, the upstream's, and a port that it may have besides."""
 
     folder: Path
     port: int
     upstream: int
+    spare: int
 
 
 class Running(NamedTuple):
@@ -129,7 +138,7 @@ backend provider
     return Server("haproxy", version, [program, "-db", "-f", str(place.folder / "haproxy.cfg")])
 
 
-def trunkline(place: Place) -> Server:
+def trunkline(place: Place, workers: int = 1) -> Server:
     """`trunkline serve` with one provider and a secret: each request is authorised, planned, metered and logged."""
     (place.folder / "trunkline.toml").write_text(f"""
 default_model = "provider/bench"
@@ -142,13 +151,14 @@ api_key = "env:PROVIDER_KEY"
     environment = {
         "HOST": "127.0.0.1",
         "PORT": str(place.port),
+        "TRUNKLINE_WORKERS": str(workers),
         "TRUNKLINE_ADMIN_SECRET": KEY,
         "TRUNKLINE_DATA_DIR": str(place.folder / "data"),
         "PROVIDER_KEY": "bench-provider-key",
     }
     command = [sys.executable, "-m", "trunkline", "serve"]
     version = _version([*command[:3], "--version"], r"(\d+\.\S+)")
-    return Server("trunkline", version, command, environment, model="provider/")
+    return Server("trunkline", version, command, environment, model="provider/", workers=workers)
 
 
 def direct(_: Place) -> Server:
@@ -182,7 +192,7 @@ def started(
     """The server, once it answers; or what is missing. Raises Broken, with its log, if it does not come up."""
     port = free_port()
     folder.mkdir()
-    server = configure(Place(folder, port, upstream))
+    server = configure(Place(folder, port, upstream, free_port()))
     if isinstance(server, Missing):
         yield server
         return
@@ -191,7 +201,7 @@ def started(
         return
     kept = {name: os.environ[name] for name in KEPT if name in os.environ}
     begun = time.perf_counter()
-    with (folder / "out").open("wb") as out, cores.for_server():
+    with (folder / "out").open("wb") as out, cores.for_server(server.workers):
         process = subprocess.Popen(  # noqa: S603 - the commands above, or the user's own
             server.command, cwd=folder, env={**kept, **server.environment}, stdout=out, stderr=out
         )
@@ -215,12 +225,13 @@ def free_port() -> int:
 
 
 def _await_answer(server: Server, port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    body = f'{{"model":"{server.model}bench-1-0-0","messages":[{{"role":"user","content":"x"}}]}}'
+    body = f'{{"model":"{server.model}{server.first}","messages":[{{"role":"user","content":"x"}}]}}'
+    headers = "".join(f"{name}: {value}\r\n" for name, value in server.headers.items())
     request = (
-        f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {KEY}\r\n"
+        f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {KEY}\r\n{headers}"
         f"Content-Type: application/json\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n{body}"
     ).encode()
-    deadline = time.perf_counter() + PATIENCE_S
+    deadline = time.perf_counter() + server.patience_s
     said = b""
     while time.perf_counter() < deadline and process.poll() is None:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5) as one:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
+import random
 import shutil
 import socket
 import subprocess
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
     from types import ModuleType
 
 BENCH = Path(__file__).parents[1] / "bench"
@@ -123,19 +124,151 @@ def test_the_load_client_says_what_is_wrong_with_an_answer(programs: Path, answe
 
 
 @needs_cc
-def test_the_harness_measures_a_running_router(tmp_path: Path) -> None:
-    command = ["--servers=trunkline,direct", "--modes=streams_64", "--rounds=1", "--total=5", "--open-streams=3"]
-    script = [sys.executable, BENCH / "run.py", *command, f"--results={tmp_path}"]
+def test_the_load_client_sends_the_headers_that_it_is_given(programs: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        options = ("--header=x-one: 1", "--header=x-two: 2=2", "--warm=0", "--total=1")
+        command = [programs / "load", f"--port={listener.getsockname()[1]}", *options]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            assert process.stdin is not None
+            process.stdin.write(b"go\n")
+            process.stdin.flush()
+            with listener.accept()[0] as client:
+                asked = client.recv(65536)
+            process.communicate(timeout=30)
+    head, _, body = asked.partition(b"\r\n\r\n")
+    assert head.endswith(b"\r\nx-one: 1\r\nx-two: 2=2")
+    assert json.loads(body)["model"].startswith("bench-")
+
+
+def measured(results: Path, *options: str) -> str:
+    """What the benchmark prints."""
+    script = [sys.executable, BENCH / "run.py", *options, f"--results={results}"]
     done = subprocess.run(script, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@needs_cc
+def test_the_harness_measures_a_running_router(tmp_path: Path) -> None:
+    command = ["--servers=trunkline,direct", "--modes=streams_64", "--rounds=1", "--total=5", "--open-streams=3"]
+    printed = measured(tmp_path, "--parts=proxies", "--install=ferrogw", *command)
     found = json.loads((tmp_path / "proxies.json").read_bytes())
+    assert found["missing"] == [["ferrogw", "neither PyPI nor npm has it"]]
+    assert (tmp_path / "performance.svg").read_text().startswith("<svg ")
     assert {figure["server"]: figure["load"]["pieces"] for figure in found["figures"]} == {
         "trunkline": 500,
         "direct": 500,
     }
     assert found["figures"][0]["cpu_us"] > 0
     assert found["resident"][0]["idle_bytes"] > 10 << 20
-    assert "| trunkline " in done.stdout
+    assert "| trunkline " in printed
+
+
+@needs_cc
+@pytest.mark.slow
+def test_the_router_is_measured_as_it_grows(tmp_path: Path) -> None:
+    printed = measured(tmp_path, "--parts=scaling", "--seconds=0.05", "--open-streams=3", "--past=100")
+    found = json.loads((tmp_path / "scaling.json").read_bytes())
+    assert [one["workers"] for one in found["workers"]] == [1, 2]
+    assert [one["streams"] for one in found["streams"]] == [1, 3]
+    assert all(one["requests_s"] > 0 and one["events_s"] > 0 for one in found["workers"])
+    assert "| requests a second, one worker |" in printed
+
+
+@pytest.mark.slow
+def test_a_soak_ends_as_it_began(tmp_path: Path) -> None:
+    printed = measured(tmp_path, "--parts=soak", "--soak=0.05", "--settle=45")
+    found = json.loads((tmp_path / "soak.json").read_bytes())
+    assert sum(found["ends"].values()) == 150
+    assert all(found["ends"][end] for end in ("whole answers", "left by their clients"))
+    assert (found["ends"]["wrong"], found["wrong"], found["alarms"]) == (0, [], [])
+    assert found["end"]["descriptors"] <= found["base"]["descriptors"] + 5
+    assert found["end_tasks"] <= found["base_tasks"] + 5
+    assert "**A short run" in printed
+
+
+@pytest.fixture
+def part(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
+    """A module of the benchmark, by its name."""
+    monkeypatch.syspath_prepend(str(BENCH))
+    return importlib.import_module
+
+
+WHOLE = b'HTTP/1.1 200 OK\r\n\r\n{"choices":[{"finish_reason":"stop"}]}'
+STREAM = b"HTTP/1.1 200 OK\r\n\r\n" + STOP + DONE
+BREAK = b'HTTP/1.1 200 OK\r\n\r\ndata: {"error":{"message":"gone"}}\n\ndata: [DONE]\n\n'
+REFUSAL = b'HTTP/1.1 502 Bad Gateway\r\n\r\n{"error":{}}'
+
+
+@pytest.mark.parametrize(
+    ("model", "streams", "said", "end"),
+    [
+        ("good/fine", True, STREAM, "whole answers"),
+        ("good/fine", False, WHOLE, "whole answers"),
+        ("good/fine", True, BREAK, "wrong"),
+        ("good/fine", False, REFUSAL, "wrong"),
+        ("good/fine", False, b"", "wrong"),
+        ("faulty/html", False, REFUSAL, "failed, and the client was told"),
+        ("faulty/stall", True, BREAK, "failed, and the client was told"),
+        ("faulty/stall", True, STREAM, "wrong"),
+        ("faulty/html", False, WHOLE, "wrong"),
+        ("faulty/html", True, b"", "wrong"),
+    ],
+)
+def test_a_soak_sees_a_false_end(part: Callable[[str], Any], model: str, streams: bool, said: bytes, end: str) -> None:
+    soak = part("soak")
+    assert soak.judged(soak.Wish(model, streams, None), said).value == end
+
+
+def test_the_mix_of_a_soak_is_what_it_says(part: Callable[[str], Any]) -> None:
+    soak = part("soak")
+    dice = random.Random(2)  # noqa: S311 - the same each time, no secret
+    wishes = [soak.wishes(dice) for _ in range(10_000)]
+    counts = [
+        sum(wish.streams for wish in wishes),
+        sum(wish.leaves_s is not None for wish in wishes),
+        sum(not wish.is_fine for wish in wishes),
+    ]
+    assert counts == pytest.approx([7000, 2000, 500], abs=200)
+
+
+def test_the_slope_of_memory_is_an_hours(part: Callable[[str], Any]) -> None:
+    soak = part("soak")
+    samples = [soak.Sample(at_s, (50 << 20) + at_s * 2**20 // 1800, 9, 3) for at_s in range(0, 7200, 60)]
+    slope, bound = soak.slope_mib_h(samples)
+    assert slope == pytest.approx(2, rel=0.01)
+    assert slope <= bound < 2.1
+
+
+def test_a_check_says_what_is_met(part: Callable[[str], Any]) -> None:
+    page = part("page")
+    rows = [
+        page.Check("few", 3, "ms", 5),
+        page.Check("many", 6, "ms", 5),
+        page.Check("fast", 900, "", 800, is_least=True),
+        page.Check("slow", 700, "", 800, is_least=True),
+        page.Check("unknown", None, "MiB", 1),
+    ]
+    verdicts = [line.split("|")[-2].strip() for line in page.check_table(rows).splitlines()[2:]]
+    assert verdicts == ["met", "**not met**", "met", "**not met**", "too short a run to tell"]
+
+
+@pytest.mark.parametrize("name", ["vllm-router", "rolter", "respan-gateway", "litellm", "portkey"])
+def test_a_peer_listens_where_it_is_told_and_asks_the_upstream(
+    part: Callable[[str], Any], tmp_path: Path, name: str
+) -> None:
+    servers, peers = part("servers"), part("peers")
+    server = peers.PACKAGES[name].configure(servers.Place(tmp_path, 4001, 4002, 4003), tmp_path / "home")
+    told = " ".join([*server.command, *server.headers.values(), *(one.read_text() for one in tmp_path.iterdir())])
+    assert "4001" in told
+    assert "http://127.0.0.1:4002" in told
+
+
+def test_a_peer_that_nobody_knows_is_missing(part: Callable[[str], Any], tmp_path: Path) -> None:
+    servers, peers = part("servers"), part("peers")
+    missing = peers.installed("nobody")(servers.Place(tmp_path, 1, 2, 3))
+    assert isinstance(missing, servers.Missing)
+    assert "vllm-router" in missing.remedy
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 In the first, a timer of the process's own CPU time samples the stack, which costs nearly nothing; in the second, every
 call is counted; in the third, both are written. Python imports a module of this name at its start
 (https://docs.python.org/3/library/site.html); bench/profiled.py puts this folder on the path. In every other process of
-the program it does nothing.
+the program it does nothing. For bench/soak.py it lets the worker tell how its event loop is (pulse.py).
 """
 
 from __future__ import annotations
@@ -70,3 +70,8 @@ if "BENCH_PROFILE" in os.environ and WANTED in sys.orig_argv:
     signal.signal(signal.SIGUSR1, probe.next)
     signal.signal(signal.SIGPROF, probe.sample)
     Path(os.environ["BENCH_PROFILE"]).with_suffix(".pid").write_text(str(os.getpid()))
+
+if "BENCH_PULSE" in os.environ and WANTED in sys.orig_argv:
+    from pulse import Pulse
+
+    Pulse(Path(os.environ["BENCH_PULSE"])).start()
