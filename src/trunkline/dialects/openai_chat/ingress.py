@@ -148,6 +148,10 @@ class Forwarder:
             seen = _SEEN.decode(data)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             return b""  # the reader has said what it is
+        return self._seen(data, seen)
+
+    def _seen(self, data: bytes, seen: _Seen) -> bytes:
+        """A frame that may speak of usage, or is no chunk."""
         has_usage = bool(seen.usage) and bytes(seen.usage) != b"null"
         wants_usage = self._opening.wants_usage
         if seen.choices is None and not (has_usage and wants_usage):
