@@ -57,6 +57,11 @@ class Inbound:
                 raise TimeoutError
         return batch
 
+    @property
+    def has_more(self) -> bool:
+        """Whether `take` has something to give or to raise."""
+        return self._failure is not None or self.stream.has_more
+
     def take(self) -> Batch | None:
         """What the upstream has said; None where it has said nothing since.
 

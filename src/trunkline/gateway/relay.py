@@ -134,6 +134,8 @@ class Relay:
                         return
                     batch = self._given_up()
                 self._take(batch)
+                if not (inbound.has_more or batch.is_over or out.is_full):
+                    return
         except Exception as failure:  # noqa: BLE001 - nobody else hears of what a callback of the loop raises
             self._failure = failure
         self._wake()

@@ -70,6 +70,11 @@ class WireStream:
         connection.raise_failure()
         return None
 
+    @property
+    def has_more(self) -> bool:
+        """Whether `take` has something to give or to raise."""
+        return self._open().has_more
+
     def arrival(self, deadline: float) -> asyncio.Future[bool]:
         """A future that is True when there may be something to `take`, False when the deadline passed first."""
         return self._open().arrival(deadline)

@@ -133,6 +133,11 @@ class Connection(asyncio.BufferedProtocol):
         return self._complete
 
     @property
+    def has_more(self) -> bool:
+        """Whether there is something to take, an end, or a failure."""
+        return self._complete or bool(self._arrived) or self._failure is not None
+
+    @property
     def is_closed(self) -> bool:
         """Whether it has ended, or was aborted."""
         return self._closed

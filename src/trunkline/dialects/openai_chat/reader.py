@@ -101,6 +101,9 @@ class Reader:
             chunk = CHUNK.decode(frame.data)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             raise invalid_answer(self._target, "an event that is not a chat completion chunk") from error
+        if self._open is BlockKind.TEXT and (text := _text_alone(chunk)):
+            self._said += len(text)
+            return (Delta(self._index, text),)
         return self.take(chunk)
 
     def take(self, chunk: Chunk) -> list[Event]:
@@ -334,6 +337,24 @@ def read_whole(body: bytes, target: Target) -> list[Event]:
     if not any(choice.index == 0 and choice.delta is not None for choice in choices):
         raise invalid_answer(target, "a chat completion without a message")
     return [*events, *reader.close()]
+
+
+def _text_alone(chunk: Chunk) -> str | None:
+    """The text of a chunk that adds text to the first choice and tells of nothing else, as nearly all do."""
+    choices = chunk.choices
+    if not choices or len(choices) > 1 or chunk.error is not None or (chunk.usage and chunk.usage != NULL):
+        return None
+    choice = choices[0]
+    piece = choice.delta
+    if piece is None or choice.index or choice.finish_reason or choice.error is not None:
+        return None
+    if (choice.logprobs and choice.logprobs != NULL) or chunk.search_results or chunk.citations:
+        return None
+    if piece.reasoning or piece.reasoning_content or piece.refusal or piece.tool_calls or piece.reasoning_details:
+        return None
+    if piece.function_call is not None or piece.audio is not None or piece.annotations:
+        return None
+    return piece.content if isinstance(piece.content, str) else None
 
 
 def _plain(whole: Whole) -> list[Event] | None:
