@@ -109,7 +109,7 @@ class Attempter:
         timeouts = one.target.provider.timeouts
         streams = exchange.envelope.stream
         total = exchange.deadline(timeouts.total_s if streams else timeouts.whole_s)
-        first = get_running_loop().time() + timeouts.first_token_s if streams else total
+        first = one.begun + timeouts.first_token_s if streams else total
         try:
             if exchange.envelope.operation is Operation.COUNT:
                 return await self._counted(exchange, one, total)
@@ -153,7 +153,10 @@ class Attempter:
             body = await self._read_whole(stream, target, deadline)
         finally:
             stream.close()
-        events = await off_loop(len(body) >= SHALLOW_BYTES, egress.read_events, body, target)
+        is_large = len(body) >= SHALLOW_BYTES
+        events = (
+            await off_loop(is_large, egress.read_events, body, target) if is_large else egress.read_events(body, target)
+        )
         one.tally.add(events, get_running_loop().time())
         if not _is_verbatim(exchange, egress):
             ingress = cast("WholeIngress", exchange.ingress)  # others always stream
@@ -275,7 +278,7 @@ async def _request(exchange: Exchange, one: Try, egress: Egress) -> WireRequest:
     is_verbatim = _is_verbatim(exchange, egress)
     write = _spliced if is_verbatim else _translated
     is_large = len(exchange.body) >= (SHALLOW_BYTES if is_verbatim else DEEP_BYTES)
-    request = await off_loop(is_large, write, exchange, target, egress)
+    request = await off_loop(is_large, write, exchange, target, egress) if is_large else write(exchange, target, egress)
     one.dropped = request.dropped + _unheard(exchange, target, is_verbatim=is_verbatim)
     one.unsaid = frozenset() if is_verbatim else exchange.ingress.unsaid
     return request

@@ -65,14 +65,15 @@ class Failover:
         budget.earn(now)
         hedges.earn(now)
         problems: list[Problem] = []
-        pending = list(plan.targets)
+        targets = plan.targets
+        pending = list(targets)
         has_been_empty = False
-        for number in range(max(len(plan.targets), 1 + self._limits.attempts)):
+        for number in range(max(len(targets), 1 + self._limits.attempts)):
             if number and not budget.spend(clock()):
                 break
             if not pending:
-                pending = self._again(exchange, plan.targets)
-                wait_s = self._limits.backoff(number - len(plan.targets), self._chance())
+                pending = self._again(exchange, targets)
+                wait_s = self._limits.backoff(number - len(targets), self._chance())
                 if not pending or clock() + wait_s >= exchange.deadline(pending[0].provider.timeouts.total_s):
                     break
                 await asyncio.sleep(wait_s)

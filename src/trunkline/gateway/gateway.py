@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 import msgspec
 
+from trunkline.core.caller import ALL_SCOPES
 from trunkline.core.problem import Kind, Problem, invalid
 from trunkline.dialects.asked_models import without_names
 from trunkline.gateway.admission import admit
@@ -60,10 +61,11 @@ class Gateway:
     async def commit(self, exchange: Exchange) -> Attempt | Whole:
         """Everything up to the commit point. Raises Problem."""
         is_large = len(exchange.body) >= SHALLOW_BYTES
-        await off_loop(is_large, admit, exchange.ingress, exchange.envelope, exchange.caller)
+        if exchange.caller.scopes < ALL_SCOPES:
+            await off_loop(is_large, admit, exchange.ingress, exchange.envelope, exchange.caller)
         if exchange.envelope.is_kept:
             await self._join_session(exchange)
-        plan = await off_loop(is_large, self._plan, exchange)
+        plan = await off_loop(is_large, self._plan, exchange) if is_large else self._plan(exchange)
         exchange.hold = await self._quota.reserve(exchange.caller, exchange.worst_case_nano)
         return await self.failover.committed(exchange, plan)
 
