@@ -86,6 +86,19 @@ async def test_the_same_key_gives_the_same_bytes_and_nobody_is_asked_again(
     assert upstream.received == 1
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_it_is_the_same_behind_another_server(router: Router, upstream: ScriptedUpstream, stream: bool) -> None:
+    upstream.play(script.chat_stream(["Hello ", "there"]) if stream else script.chat_whole("Hello there"))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(router.app), base_url="http://localhost") as client:
+        first, again = [
+            await client.post(PATHS[1], json=body(PATHS[1], stream=stream), headers={"idempotency-key": "k"})
+            for _ in range(2)
+        ]
+    assert (first.status_code, again.content, is_replayed(again)) == (200, first.content, True)
+    assert again.headers["content-type"] == first.headers["content-type"]
+    assert upstream.received == 1
+
+
 async def test_without_the_header_nothing_is_opened(router: Router, upstream: ScriptedUpstream, tmp_path: Path) -> None:
     upstream.play(script.chat_whole("Hello"))
     await ask(router, request("POST", "/v1/chat/completions", json.dumps(body("/v1/chat/completions")).encode()))
