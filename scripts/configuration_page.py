@@ -176,6 +176,11 @@ proxy to see to. A private address that is written, and `localhost`, still need 
 have any address ([why all this](decisions/0009-a-proxy-is-a-tunnel.md)).
 """
 
+SERVER = """
+`idempotency_hours` is for how long the answer to an `Idempotency-Key` is kept, in the data directory; 0: the header
+is refused ([what is stored](reliability.md#when-a-client-asks-again)).
+"""
+
 RETRIES = """
 ```toml
 [retries]
@@ -303,6 +308,7 @@ def page() -> str:
         + SIGNED
         + TOML
         + table("[server]", Server, directories)
+        + SERVER
         + table("[timeouts], and `timeouts` of a provider: seconds", Timeouts)
         + table("[providers.NAME]", ProviderRow, INTERNAL)
         + CREDENTIALS

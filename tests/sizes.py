@@ -80,3 +80,6 @@ BODY_MIB = size(64, 1_024)
 
 CUTS = size(40, 400)
 """Ways to cut the bytes of requests, and of what follows them."""
+
+TWINS = 50
+"""T16: requests at once that share an idempotency key; the same in both."""

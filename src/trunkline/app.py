@@ -33,6 +33,7 @@ from trunkline.edge.admin import Admin, Reloaded
 from trunkline.edge.api import Api
 from trunkline.edge.body import Bodies, BodyLimits
 from trunkline.edge.explain import Explain
+from trunkline.edge.idempotency import Idempotency
 from trunkline.edge.inference import SHUTTING_DOWN, Inference, Running, StreamTimes
 from trunkline.edge.middleware import Front, Neighbours, asgi_handler
 from trunkline.edge.models import Models
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
     from trunkline.settings.values import Server, Settings
     from trunkline.store.db import Database
     from trunkline.store.history import History
+    from trunkline.store.saved_answers import SavedAnswers
 
     Ask = Callable[[str, Mapping[str, Any]], Awaitable[Any]]
 
@@ -148,6 +150,7 @@ class Application:
                 max_bytes=server.max_body_bytes, budget_bytes=server.body_budget_bytes, stall_s=server.body_read_s
             )
         )
+        self._idempotency = _keeping_answers(server)
         self._inference = Inference(
             gateway,
             self._current,
@@ -155,6 +158,7 @@ class Application:
             self._running,
             StreamTimes(early_headers_s=server.early_headers_s, keep_alive_s=server.keep_alive_s),
             places=Places(most),
+            idempotency=self._idempotency,
             now=time.time,
         )
         self._ops = Ops(
@@ -238,6 +242,8 @@ class Application:
 
             await check_migrated(self._database)
             await self._history.start()
+        if self._idempotency is not None and await asyncio.to_thread(_answers_file(self._settings.server).exists):
+            await self._idempotency.start()
 
     def begin_drain(self) -> None:
         """From now on new requests are refused; running ones go on."""
@@ -255,6 +261,8 @@ class Application:
     async def stop(self) -> None:
         """Write what is still to be written, for a bounded time, and close everything."""
         self._is_draining = True
+        if self._idempotency is not None:
+            await self._idempotency.aclose(STOP_S)
         if self._history is not None:
             await self._history.aclose(STOP_S)
         if self._database is not None:
@@ -362,6 +370,25 @@ def _remembering(settings: Settings) -> tuple[Database, History] | tuple[None, N
 
     database = Database(settings.chat_database_url)
     return database, History(database)
+
+
+def _answers_file(server: Server) -> Path:
+    return Path(server.data_dir) / "idempotency.sqlite3"
+
+
+def _keeping_answers(server: Server) -> Idempotency | None:
+    """What answers a key's request once, where that is on; the file is made, and its libraries come, with the first."""
+    if not (server.idempotency_hours and server.data_dir):
+        return None
+
+    def open_store() -> SavedAnswers:
+        from trunkline.store.saved_answers import SavedAnswers, make_file  # noqa: PLC0415
+
+        file = _answers_file(server)
+        make_file(file)
+        return SavedAnswers(file, keep_s=server.idempotency_hours * 3600)
+
+    return Idempotency(open_store)
 
 
 def _most_at_once(server: Server) -> int:

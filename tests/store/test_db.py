@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import time
+from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -83,6 +85,27 @@ async def test_a_caller_who_stops_waiting_is_let_go_at_once(outage: Outage) -> N
         await asyncio.wait((waiting,))
         assert time.perf_counter() - before < 1
         await outage.end()
+
+
+async def test_a_write_that_nobody_waits_for_never_leaves_the_file_locked(tmp_path: Path) -> None:
+    """Wherever it is torn: what a cancelled statement left behind once kept SQLite's lock."""
+
+    async def several(connection: AsyncConnection) -> None:
+        for _ in range(4):
+            await run(connection, "DELETE FROM t WHERE n < 0")
+            await run(connection, "SELECT count(*) FROM t")
+
+    for number in range(100):
+        file = tmp_path / f"torn-{number}.sqlite3"
+        database = Database(Secret(f"sqlite:///{file}"), may_create=True)
+        await database.write(partial(run, statement="CREATE TABLE t (n INTEGER)"))
+        waiting = asyncio.create_task(database.write(several))
+        await asyncio.sleep(number * 40e-6)
+        waiting.cancel()
+        await asyncio.wait((waiting,))
+        await database.aclose()
+        with closing(sqlite3.connect(file, timeout=0.3, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
 
 
 async def test_closing_does_not_wait_for_a_server_that_is_silent(outage: Outage) -> None:

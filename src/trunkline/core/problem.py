@@ -22,6 +22,7 @@ class Kind(StrEnum):
     TOO_LARGE = "too_large"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     MISDIRECTED = "misdirected"
+    UNPROCESSABLE = "unprocessable"
     CONTEXT_TOO_LONG = "context_too_long"
     CONTENT_FILTERED = "content_filtered"
     # Nobody's: too much at once.
@@ -51,6 +52,7 @@ STATUS: Final[Mapping[Kind, int]] = {
     Kind.TOO_LARGE: 413,
     Kind.UNSUPPORTED_MEDIA_TYPE: 415,
     Kind.MISDIRECTED: 421,
+    Kind.UNPROCESSABLE: 422,
     Kind.CONTEXT_TOO_LONG: 400,
     Kind.CONTENT_FILTERED: 400,
     Kind.RATE_LIMITED: 429,

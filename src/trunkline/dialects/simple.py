@@ -38,6 +38,7 @@ ERROR_TYPE: Final[Mapping[Kind, str]] = {
     Kind.TOO_LARGE: "invalid_request",
     Kind.UNSUPPORTED_MEDIA_TYPE: "invalid_request",
     Kind.MISDIRECTED: "invalid_request",
+    Kind.UNPROCESSABLE: "invalid_request",
     Kind.CONTEXT_TOO_LONG: "invalid_request",
     Kind.CONTENT_FILTERED: "invalid_request",
     Kind.RATE_LIMITED: "rate_limit",

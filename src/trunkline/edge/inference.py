@@ -8,9 +8,16 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from trunkline.core.price import dollars
-from trunkline.core.problem import Kind, Problem, Source
+from trunkline.core.problem import Kind, Problem, Source, invalid
 from trunkline.edge.event_stream import EventStream
-from trunkline.edge.wishes import read_conversation, read_policy, read_receipt, read_timeout
+from trunkline.edge.wishes import (
+    IDEMPOTENCY,
+    read_conversation,
+    read_idempotency_key,
+    read_policy,
+    read_receipt,
+    read_timeout,
+)
 from trunkline.gateway.exchange import Exchange
 from trunkline.gateway.off_loop import SHALLOW_BYTES, off_loop
 from trunkline.gateway.settle import cost_of
@@ -23,6 +30,7 @@ if TYPE_CHECKING:
     from trunkline.core.catalog import Catalog
     from trunkline.dialects.dialect import Ingress
     from trunkline.edge.body import Bodies
+    from trunkline.edge.idempotency import Idempotency
     from trunkline.edge.places import Places
     from trunkline.edge.request import Answer, Channel, Receive, Request
     from trunkline.gateway.gateway import Gateway
@@ -77,6 +85,7 @@ class Inference:
         times: StreamTimes,
         *,
         places: Places,
+        idempotency: Idempotency | None,
         now: Callable[[], float],
     ) -> None:
         self._now = now
@@ -85,6 +94,7 @@ class Inference:
         self._bodies = bodies
         self._running = running
         self._places = places
+        self._idempotency = idempotency
         self._times = times
 
     async def answer(
@@ -92,6 +102,9 @@ class Inference:
     ) -> None:
         """Answer one request. Raises Problem where nothing has been sent yet."""
         assert caller is not None  # noqa: S101 - the route wants one
+        key = read_idempotency_key(request)
+        if key is not None and self._idempotency is None:
+            raise invalid("`Idempotency-Key` is off on this router: send the request without it.", param=IDEMPOTENCY)
         with self._places, self._bodies.hold() as held:
             body = await self._bodies.read(held, request, receive)
             exchange = Exchange(
@@ -108,13 +121,22 @@ class Inference:
                 limit_s=read_timeout(request),
                 wants_receipt=read_receipt(request) and ingress.takes_receipts,
             )
-            request.is_recorded = True
-            await self._watched(exchange, receive, answer)
+            if key is None or self._idempotency is None:
+                await self._watched(exchange, request, receive, answer)
+                return
+            await self._idempotency.answer(
+                key,
+                request,
+                exchange,
+                answer,
+                lambda: self._watched(exchange, request, receive, answer),
+            )
 
-    async def _watched(self, exchange: Exchange, receive: Receive, answer: Answer) -> None:
+    async def _watched(self, exchange: Exchange, request: Request, receive: Receive, answer: Answer) -> None:
+        request.is_recorded = True
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - an ASGI app runs in a task
-        watch = _Watch(receive, answer.channel, task)
+        watch = _Watch(receive, request.channel, task)
         self._running.enter(exchange, task)
         try:
             if exchange.envelope.stream:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from trunkline import __version__
 from trunkline.core.problem import STATUS, Kind
 from trunkline.dialects import simple
-from trunkline.edge.openapi_dialects import BASES, dialect_paths
+from trunkline.edge.openapi_dialects import BASES, IDEMPOTENCY_KEY, dialect_paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -146,6 +146,7 @@ def raw_paths() -> Json:
             " status, and the same event as body, or plain JSON if Accept asks for application/json alone."
         ),
         "tags": ["chat"],
+        "parameters": [IDEMPOTENCY_KEY],
         "requestBody": {"required": True, "content": {"application/json": {"schema": CHAT_REQUEST}}},
         "responses": {
             "200": {

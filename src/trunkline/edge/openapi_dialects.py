@@ -9,6 +9,13 @@ Json = dict[str, Any]
 TAG: Final = "dialects"
 BASES: Final = ("/v1", "/api/v1")
 
+IDEMPOTENCY_KEY: Final[Json] = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "The same request with the same key gets the same answer, for a day (`idempotent-replayed: true`).",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]([ -~]*[!-~])?$"},
+}
+
 _COMPLETIONS: Final = {
     "/chat/completions": (
         "OpenAI's chat completions",
@@ -62,7 +69,7 @@ def dialect_paths(errors: Json, not_found: Json) -> Json:
         paths[f"{base}/models/{{model}}:{{action}}"] = {
             "post": {
                 **_completion("Gemini's generateContent and countTokens", _GEMINI, ["contents"], errors),
-                "parameters": [_MODEL, _ACTION],
+                "parameters": [_MODEL, _ACTION, IDEMPOTENCY_KEY],
             }
         }
         for action, summary, required in (
@@ -70,7 +77,10 @@ def dialect_paths(errors: Json, not_found: Json) -> Json:
             ("batchEmbedContents", "Gemini's embeddings of many texts", "requests"),
         ):
             paths[f"{base}/models/{{model}}:{action}"] = {
-                "post": {**_completion(summary, _GEMINI_EMBEDDINGS, [required], errors), "parameters": [_MODEL]}
+                "post": {
+                    **_completion(summary, _GEMINI_EMBEDDINGS, [required], errors),
+                    "parameters": [_MODEL, IDEMPOTENCY_KEY],
+                }
             }
     return paths
 
@@ -96,6 +106,7 @@ def _completion(summary: str, source: str, required: list[str], errors: Json) ->
     return {
         "summary": summary,
         "tags": [TAG],
+        "parameters": [IDEMPOTENCY_KEY],
         "externalDocs": {"url": source},
         "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
         "responses": {

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
-_ONCE: Final = frozenset({"host", "content-length", "content-type", "authorization", "origin"})
+_ONCE: Final = frozenset({"host", "content-length", "content-type", "authorization", "origin", "idempotency-key"})
 
 
 class ClientLeft(Exception):

@@ -1,8 +1,9 @@
-"""What a client wishes of the walk itself, in headers of ours: how long to wait, and by which policy to choose."""
+"""What a client wishes of the walk itself, in headers: how long to wait, by which policy to choose, to walk once."""
 
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING, Final
 
 from trunkline.core.catalog import Policy
@@ -15,8 +16,10 @@ TIMEOUT: Final = "x-trunkline-timeout"
 POLICY: Final = "x-trunkline-policy"
 RECEIPT: Final = "x-trunkline-receipt"
 SESSION: Final = "x-session-id"
+IDEMPOTENCY: Final = "idempotency-key"
 
 MAX_CONVERSATION_CHARACTERS: Final = 256
+_IDEMPOTENCY_KEY: Final = re.compile(r"[ -~]{1,255}")
 
 
 def read_timeout(request: Request) -> float | None:
@@ -50,6 +53,14 @@ def read_receipt(request: Request) -> bool:
     if value not in {"0", "1"}:
         raise invalid(f"The header `{RECEIPT}` must be 1 or 0.", param=RECEIPT)
     return value == "1"
+
+
+def read_idempotency_key(request: Request) -> str | None:
+    """By which name the request is to be answered once; None where it has none. Raises Problem for what is no key."""
+    value = request.headers.get(IDEMPOTENCY)
+    if value is not None and not _IDEMPOTENCY_KEY.fullmatch(value):
+        raise invalid("The header `Idempotency-Key` must be 1 to 255 printable ASCII characters.", param=IDEMPOTENCY)
+    return value
 
 
 def read_conversation(request: Request) -> str | None:

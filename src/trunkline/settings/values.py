@@ -21,6 +21,7 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Where and how the router listens, and the bounds of one request.
 
     `max_in_flight` is how many requests each worker answers at once; None: as many as its file descriptors carry.
+    `idempotency_hours` is for how long the answer to an `Idempotency-Key` is kept; 0: no such keys are taken.
     `proxy` leads to the providers whose rows do not say otherwise: an address, or `env:NAME`; None: no proxy.
     """
 
@@ -41,6 +42,7 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     body_budget_bytes: int = 512 * 1024 * 1024
     max_event_bytes: int = 16 * 1024 * 1024
     max_in_flight: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    idempotency_hours: Annotated[float, msgspec.Meta(ge=0, le=8760)] = 24.0
     proxy: str | None = None
     data_dir: str = ""
     cache_dir: str = ""

@@ -218,7 +218,7 @@ VARIABLES: Final[tuple[Variable, ...]] = (
         field="server.data_dir",
         parse=str,
         shown_default="~/.local/share/trunkline",
-        meaning="Where the router keeps its own files (the control socket).",
+        meaning="Where the router keeps its own files: the control socket, and answers to an `Idempotency-Key`.",
     ),
     Variable(
         name="TRUNKLINE_CACHE_DIR",

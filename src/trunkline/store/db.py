@@ -67,19 +67,21 @@ class Refused(Problem):
 
 
 class _Progress:
-    """How far a transaction came."""
+    """How far a transaction came, and whether nobody waits for it any more."""
 
-    __slots__ = ("has_begun",)
+    __slots__ = ("has_begun", "is_abandoned")
 
     def __init__(self) -> None:
         self.has_begun = False
+        self.is_abandoned = False
 
 
 class Database:
     """One database. Owns its connections and every transaction under way.
 
     A transaction runs in a task of its own: whoever waits for it may stop waiting at any moment, whatever state the
-    connection is in. The task is then cancelled, and ends by itself or in `aclose`.
+    connection is in. The task is then cancelled, and ends by itself or in `aclose`. SQLite's are not, as a connection
+    whose statement is torn may keep the file locked: they come to their end, and are rolled back.
     """
 
     def __init__(
@@ -96,7 +98,7 @@ class Database:
         self._command_s = command_s
         self._address: Address | None = None
         self._engine: AsyncEngine | None = None
-        self._under_way: set[asyncio.Task[Any]] = set()
+        self._under_way: dict[asyncio.Task[Any], _Progress] = {}
         self._servers: WeakSet[Any] = WeakSet()
         """The open connections to a server, as the driver has them. Closing one politely would wait for its answer."""
         # SQLite has one writer at a time; here they queue in order, where its own lock would let some starve.
@@ -132,31 +134,38 @@ class Database:
 
     async def aclose(self, timeout_s: float = CLOSE_S) -> None:
         """End what is under way and close all connections, whether or not the other side still answers."""
-        for task in self._under_way:
-            _cancel(task)
+        for task, progress in self._under_way.items():
+            self._abandon(task, progress)
         for connection in self._servers:
             connection.terminate()
         await self.abandoned(timeout_s)
+        for task in self._under_way:
+            _cancel(task)
         if self._engine is not None:
             await self._engine.dispose()
 
     async def _bounded(self, step: Callable[[AsyncConnection], Awaitable[T]], timeout_s: float, *, is_write: bool) -> T:
         progress = _Progress()
         task = asyncio.create_task(self._transaction(step, progress, is_write=is_write))
-        self._under_way.add(task)
+        self._under_way[task] = progress
         task.add_done_callback(self._ended)
         try:
             done, _ = await asyncio.wait((task,), timeout=timeout_s)
         except asyncio.CancelledError:
-            _cancel(task)
+            self._abandon(task, progress)
             raise
         if not done:
-            _cancel(task)
+            self._abandon(task, progress)
             raise Unavailable(f"no answer within {timeout_s:.1f} s", has_begun=progress.has_begun)
         return task.result()
 
+    def _abandon(self, task: asyncio.Task[Any], progress: _Progress) -> None:
+        progress.is_abandoned = True
+        if self._address is None or not self.is_sqlite:
+            _cancel(task)
+
     def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._under_way.discard(task)
+        self._under_way.pop(task, None)
         if not task.cancelled():
             task.exception()  # whoever waited for it may be gone
 
@@ -170,9 +179,13 @@ class Database:
             async with AsyncExitStack() as stack:
                 if is_write and self.is_sqlite:
                     await stack.enter_async_context(self._writer)
+                if progress.is_abandoned:
+                    raise asyncio.CancelledError
                 connection = await stack.enter_async_context(engine.connect())
                 progress.has_begun = True
                 result = await step(connection)
+                if progress.is_abandoned:
+                    raise asyncio.CancelledError
                 await connection.commit()
                 return result
         except (exc.SQLAlchemyError, sqlite3.Error, OSError, EOFError, OverflowError, UnicodeError) as error:

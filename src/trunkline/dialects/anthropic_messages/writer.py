@@ -36,6 +36,7 @@ ERROR_TYPE: Final[Mapping[Kind, str]] = {
     Kind.TOO_LARGE: "request_too_large",
     Kind.UNSUPPORTED_MEDIA_TYPE: "invalid_request_error",
     Kind.MISDIRECTED: "invalid_request_error",
+    Kind.UNPROCESSABLE: "invalid_request_error",
     Kind.CONTEXT_TOO_LONG: "invalid_request_error",
     Kind.CONTENT_FILTERED: "invalid_request_error",
     Kind.RATE_LIMITED: "rate_limit_error",

@@ -41,6 +41,7 @@ ERRORS: Final[Mapping[Kind, tuple[str, str]]] = {
     Kind.TOO_LARGE: (_INVALID, "request_too_large"),
     Kind.UNSUPPORTED_MEDIA_TYPE: (_INVALID, "unsupported_media_type"),
     Kind.MISDIRECTED: (_INVALID, "misdirected"),
+    Kind.UNPROCESSABLE: (_INVALID, "unprocessable"),
     Kind.CONTEXT_TOO_LONG: (_INVALID, "context_length_exceeded"),
     Kind.CONTENT_FILTERED: (_INVALID, "content_filter"),
     Kind.RATE_LIMITED: ("rate_limit_error", "rate_limit_exceeded"),

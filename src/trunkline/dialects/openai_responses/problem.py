@@ -29,6 +29,7 @@ ERROR_TYPE: Final[Mapping[Kind, tuple[str, str | None]]] = {
     Kind.TOO_LARGE: ("invalid_request_error", "request_too_large"),
     Kind.UNSUPPORTED_MEDIA_TYPE: ("invalid_request_error", "unsupported_media_type"),
     Kind.MISDIRECTED: ("invalid_request_error", "misdirected_request"),
+    Kind.UNPROCESSABLE: ("invalid_request_error", "unprocessable"),
     Kind.CONTEXT_TOO_LONG: ("invalid_request_error", "context_length_exceeded"),
     Kind.CONTENT_FILTERED: ("invalid_request_error", "content_policy_violation"),
     Kind.RATE_LIMITED: ("rate_limit_error", "rate_limit_exceeded"),
