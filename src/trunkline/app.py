@@ -131,25 +131,10 @@ class Application:
         keys = keys or Keys(server.admin_secret, is_open=server.open, clock=time.time)
         log = LogSink()
         sinks: tuple[Sink, ...] = (self._meter, log, self._recent)
-        chance = random.random
-        health = Health(settings.health, settings.breaker, chance=chance)
-
+        health = Health(settings.health, settings.breaker, chance=random.random)
         planner = _planner(settings, health)
-        attempter = Attempter(
-            self._client, EGRESSES, counters=COUNTERS, embedders=EMBEDDERS, max_event_bytes=server.max_event_bytes
-        )
-        gateway = Gateway(
-            planner=planner,
-            quota=Unlimited(),
-            failover=Failover(attempter, health, settings.retries, chance=chance),
-            history=self._history,
-            sinks=sinks,
-        )
-        bodies = Bodies(
-            BodyLimits(
-                max_bytes=server.max_body_bytes, budget_bytes=server.body_budget_bytes, stall_s=server.body_read_s
-            )
-        )
+        gateway = _gateway(settings, self._client, health, planner, history=self._history, sinks=sinks)
+        bodies = _bodies(server)
         self._idempotency = _keeping_answers(server)
         self._inference = Inference(
             gateway,
@@ -334,6 +319,33 @@ class Application:
         await receive()
         await self.stop()
         await send({"type": "lifespan.shutdown.complete"})
+
+
+def _gateway(
+    settings: Settings,
+    client: Client,
+    health: Health,
+    planner: Callable[[Wanted], Plan],
+    *,
+    history: History | None,
+    sinks: tuple[Sink, ...],
+) -> Gateway:
+    attempter = Attempter(
+        client, EGRESSES, counters=COUNTERS, embedders=EMBEDDERS, max_event_bytes=settings.server.max_event_bytes
+    )
+    return Gateway(
+        planner=planner,
+        quota=Unlimited(),
+        failover=Failover(attempter, health, settings.retries, chance=random.random),
+        history=history,
+        sinks=sinks,
+    )
+
+
+def _bodies(server: Server) -> Bodies:
+    return Bodies(
+        BodyLimits(max_bytes=server.max_body_bytes, budget_bytes=server.body_budget_bytes, stall_s=server.body_read_s)
+    )
 
 
 def _planner(settings: Settings, health: Health) -> Callable[[Wanted], Plan]:

@@ -80,7 +80,7 @@ class EventStream:
             return
         if not self.is_started:
             self.is_started = True
-            self._answer.open(self._head())
+            self._answer.open(200, self._head())
         channel.write(data)
         self._wrote_at = self._loop.time()
 

@@ -166,19 +166,18 @@ class Answer:
             message = {**message, "headers": [*message.get("headers", ()), *self.headers]}
         await self.raw(message)
 
-    def open(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
-        """Status 200 and headers, through the channel that there must be."""
+    def open(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Status and headers, through the channel that there must be."""
         assert self.channel is not None  # noqa: S101 - who has none awaits `start`
-        self.status = 200
-        self.channel.start(200, (*headers, *self.headers))
+        self.status = status
+        self.channel.start(status, (*headers, *self.headers))
 
     async def start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Status and headers."""
         if self.channel is None:
             await self.send({"type": "http.response.start", "status": status, "headers": headers})
         else:
-            self.status = status
-            self.channel.start(status, (*headers, *self.headers))
+            self.open(status, headers)
 
     async def write(self, data: bytes) -> None:
         """A piece of the body. Waits while the client is behind."""

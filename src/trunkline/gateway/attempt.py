@@ -153,10 +153,7 @@ class Attempter:
             body = await self._read_whole(stream, target, deadline)
         finally:
             stream.close()
-        is_large = len(body) >= SHALLOW_BYTES
-        events = (
-            await off_loop(is_large, egress.read_events, body, target) if is_large else egress.read_events(body, target)
-        )
+        events = await off_loop(len(body) >= SHALLOW_BYTES, egress.read_events, body, target)
         one.tally.add(events, get_running_loop().time())
         if not _is_verbatim(exchange, egress):
             ingress = cast("WholeIngress", exchange.ingress)  # others always stream
@@ -278,7 +275,7 @@ async def _request(exchange: Exchange, one: Try, egress: Egress) -> WireRequest:
     is_verbatim = _is_verbatim(exchange, egress)
     write = _spliced if is_verbatim else _translated
     is_large = len(exchange.body) >= (SHALLOW_BYTES if is_verbatim else DEEP_BYTES)
-    request = await off_loop(is_large, write, exchange, target, egress) if is_large else write(exchange, target, egress)
+    request = await off_loop(is_large, write, exchange, target, egress)
     one.dropped = request.dropped + _unheard(exchange, target, is_verbatim=is_verbatim)
     one.unsaid = frozenset() if is_verbatim else exchange.ingress.unsaid
     return request

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Self
 
 import msgspec
 
-from trunkline.core.caller import ALL_SCOPES
 from trunkline.core.problem import Kind, Problem, invalid
 from trunkline.dialects.asked_models import without_names
 from trunkline.gateway.admission import admit
@@ -61,11 +60,10 @@ class Gateway:
     async def commit(self, exchange: Exchange) -> Attempt | Whole:
         """Everything up to the commit point. Raises Problem."""
         is_large = len(exchange.body) >= SHALLOW_BYTES
-        if exchange.caller.scopes < ALL_SCOPES:
-            await off_loop(is_large, admit, exchange.ingress, exchange.envelope, exchange.caller)
+        await off_loop(is_large, admit, exchange.ingress, exchange.envelope, exchange.caller)
         if exchange.envelope.is_kept:
             await self._join_session(exchange)
-        plan = await off_loop(is_large, self._plan, exchange) if is_large else self._plan(exchange)
+        plan = await off_loop(is_large, self._plan, exchange)
         exchange.hold = await self._quota.reserve(exchange.caller, exchange.worst_case_nano)
         return await self.failover.committed(exchange, plan)
 
@@ -123,15 +121,16 @@ class Walk:
         self.body: bytes | None = None
 
     async def __aenter__(self) -> Self:
+        exchange = self._exchange
         try:
-            committed = await self._gateway.commit(self._exchange)
-        except BaseException as error:
+            committed = await self._gateway.commit(exchange)
+            if isinstance(committed, Attempt):
+                self._committed = committed
+            else:
+                self.body = receipted(exchange, committed.body) if exchange.wants_receipt else committed.body
+        except BaseException as error:  # it is settled, and goes on
             self._end(error)
             raise
-        if isinstance(committed, Attempt):
-            self._committed = committed
-        else:
-            self.body = receipted(self._exchange, committed.body) if self._exchange.wants_receipt else committed.body
         return self
 
     async def __aexit__(
