@@ -109,8 +109,6 @@ class LogSink:
 
     def __init__(self) -> None:
         self._log = structlog.get_logger("trunkline").bind()
-        self._processors: list[Any] = structlog.get_config()["processors"]
-        self._lines = _Lines()
 
     def accept(self, record: Record) -> None:
         """Write the line of one finished request."""
@@ -132,11 +130,6 @@ class LogSink:
             fields["problem"] = record.problem
             if record.detail is not None:
                 fields["detail"] = record.detail
-        if self._processors[-1] is _json_line and self._processors[0] is _stamped:
-            if self._log.is_enabled_for(logging.INFO):  # the same, without what structlog could do to it on the way
-                fields["event"] = record.outcome.value
-                self._lines.msg(_json_line(None, "info", _stamped(None, "info", fields)))
-            return
         self._log.info(record.outcome.value, **fields)
 
     def responded(
