@@ -177,12 +177,11 @@ class Application:
             await self._front(scope, receive, send)
             return
         self._active += 1
-        self._idle.clear()
         try:
             await self._front(scope, receive, send)
         finally:
             self._active -= 1
-            if not self._active:
+            if self._is_draining and not self._active:
                 self._idle.set()
 
     def attach(self, ask: Ask) -> None:
@@ -236,7 +235,7 @@ class Application:
 
     async def drained(self) -> None:
         """Return when no request is running."""
-        while self._active:
+        if self._active:
             await self._idle.wait()
 
     def cut(self) -> None:

@@ -34,6 +34,10 @@ _LISTS: Final = ("order", "only", "ignore")
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _TEXTS = msgspec.json.Decoder(list[str] | None)
 
+CONVERSATION_NAMES: Final = ("session_id", "prompt_cache_key")
+
+_SEVERAL: Final = frozenset({"models", "fallbacks"})
+
 PLANNED: Final = ("models", "fallbacks", "provider", "route")
 """The planner's fields: they never go upstream as they came."""
 
@@ -43,6 +47,8 @@ def read_models(fields: JsonFields) -> tuple[str, tuple[str, ...]]:
 
     Raises Problem INVALID_REQUEST naming the field.
     """
+    if fields.has_none_of(_SEVERAL):
+        return _name(fields, "model", fields.needed_text("model")), ()
     named = [_name(fields, "models", name) for name in fields.texts("models")]
     named += [_name(fallback, "model", fallback.needed_text("model")) for fallback in fields.objects("fallbacks")]
     if len(named) > MAX_FALLBACKS:
@@ -104,7 +110,7 @@ def _nano(prices: JsonFields, name: str) -> int | None:
 
 def conversation_name(fields: JsonFields) -> str | None:
     """The client's own name for the conversation, by which OpenRouter or OpenAI would keep a prompt cache warm."""
-    for name in ("session_id", "prompt_cache_key"):
+    for name in CONVERSATION_NAMES:
         if fields.starts_with(name, b'"'):
             return fields.text(name)
     return None

@@ -59,6 +59,8 @@ def top_level(body: bytes) -> dict[str, msgspec.Raw]:
             body.decode()
         except UnicodeDecodeError as error:
             raise invalid(f"The body is not valid UTF-8 (byte {error.start}).") from None
+    if (compact := _compact(body)) is not None:
+        return compact
     met = _Keys()
     try:
         pairs = msgspec.json.Decoder(dict[_Key, msgspec.Raw], dec_hook=met.meet).decode(body)
@@ -76,6 +78,28 @@ def top_level(body: bytes) -> dict[str, msgspec.Raw]:
             raise invalid(f"The body holds `{key.name[:100]}` twice.", param=key.name[:100])
         keys[key.name] = value
     return keys
+
+
+MAX_COMPACT_BYTES: Final = 128 * 1024
+"""Over it, what is saved is nothing beside the decoding."""
+
+_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def _compact(body: bytes) -> dict[str, msgspec.Raw] | None:
+    """The keys of an object that is written without spaces, as most clients write it; None for any other body.
+
+    Its keys and values, with the quotes, colons and commas between them, are then all that there is: were a key there
+    twice, or spelled with an escape, they would be less.
+    """
+    if len(body) > MAX_COMPACT_BYTES:
+        return None
+    try:
+        keys = _OBJECT.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    size = 1 + 4 * len(keys) + sum(map(len, keys)) + sum(map(len, keys.values()))
+    return keys if keys and size == len(body) and len(keys) <= MAX_TOP_LEVEL_KEYS else None
 
 
 class WireRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -321,6 +345,11 @@ class EmbedEgress(Protocol):
         ...
 
 
+Headers = tuple[tuple[str, str], ...]
+
+MAX_KNOWN_HEADERS: Final = 256
+
+
 def post(
     target: Target,
     path: str,
@@ -328,14 +357,48 @@ def post(
     *,
     is_stream: bool = False,
     dropped: tuple[str, ...] = (),
-    carried: Iterable[tuple[str, str]] = (),
-    defaults: Iterable[tuple[str, str]] = (),
+    carried: Headers = (),
+    defaults: Headers = (),
 ) -> WireRequest:
     """`POST {base}{path}` with a JSON body, the provider's own headers and its key.
 
     `carried` are the client's own headers; the operator's win over them, and both over the `defaults`.
     """
     provider = target.provider
+    return WireRequest(
+        method="POST",
+        origin=provider.origin,
+        path=f"{provider.path}{path}",
+        headers=_HEADERS.of(provider, is_stream, carried, defaults),
+        body=body,
+        allow_private=provider.allow_private,
+        dropped=dropped,
+    )
+
+
+class _Headers:
+    """The headers of such requests. Owns those that were written lately: they are nearly always the same."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, bool, Headers, Headers], tuple[Provider, Headers]] = {}
+
+    def of(self, provider: Provider, is_stream: bool, carried: Headers, defaults: Headers) -> Headers:  # noqa: FBT001
+        # A row is known by its place in memory, which nothing else can have while it is kept here.
+        key = (id(provider), is_stream, carried, defaults)
+        known = self._known.get(key)
+        if known is not None:
+            return known[1]
+        if len(self._known) >= MAX_KNOWN_HEADERS:
+            self._known.clear()
+        headers = _headers(provider, is_stream=is_stream, carried=carried, defaults=defaults)
+        self._known[key] = (provider, headers)
+        return headers
+
+
+_HEADERS: Final = _Headers()
+
+
+def _headers(provider: Provider, *, is_stream: bool, carried: Headers, defaults: Headers) -> Headers:
     headers = {
         "content-type": "application/json",
         "accept": MEDIA_TYPE if is_stream else "application/json",
@@ -345,15 +408,7 @@ def post(
     for name, value in (*provider.headers, *key_header(provider)):
         headers.pop(name.lower(), None)
         headers[name] = value
-    return WireRequest(
-        method="POST",
-        origin=provider.origin,
-        path=f"{provider.path}{path}",
-        headers=tuple(headers.items()),
-        body=body,
-        allow_private=provider.allow_private,
-        dropped=dropped,
-    )
+    return tuple(headers.items())
 
 
 def key_header(provider: Provider) -> tuple[tuple[str, str], ...]:
@@ -384,9 +439,10 @@ def join(keys: Mapping[str, msgspec.Raw], changes: Mapping[str, bytes | None]) -
         value = changes.get(name, raw)
         if value is not None:
             pieces += (_MEMBER.get(name) or _member(name), value)
-    for name, value in changes.items():
-        if value is not None and name not in keys:
-            pieces += (_MEMBER.get(name) or _member(name), value)
+    if not keys.keys() >= changes.keys():
+        for name, value in changes.items():
+            if value is not None and name not in keys:
+                pieces += (_MEMBER.get(name) or _member(name), value)
     if not pieces:
         return b"{}"
     pieces[0] = b"{" + bytes(pieces[0])[1:]

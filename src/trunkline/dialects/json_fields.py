@@ -56,6 +56,10 @@ class JsonFields:
         raw = self._fields.get(name)
         return raw is not None and raw != _NULL
 
+    def has_none_of(self, names: frozenset[str]) -> bool:
+        """Whether none of these fields is there, not even as null."""
+        return names.isdisjoint(self._fields)
+
     def whole(self) -> bytes:
         """The object itself, each value as it came."""
         return msgspec.json.encode(self._fields)

@@ -9,7 +9,7 @@ import msgspec
 from trunkline.core.problem import invalid
 from trunkline.edge.explain import DEFAULT_ROUTE
 from trunkline.edge.inference import envelope_of
-from trunkline.edge.wishes import read_policy
+from trunkline.edge.wishes import read_wishes
 from trunkline.gateway.off_loop import SHALLOW_BYTES, off_loop
 
 if TYPE_CHECKING:
@@ -56,16 +56,16 @@ class Admin:
         """The plan of the body, which is that of a completion; `?route=` says of which. Raises its Problem."""
         assert caller is not None  # noqa: S101 - the route wants one
         route = request.query("route") or DEFAULT_ROUTE
+        wishes = read_wishes(request)
         with self._bodies.hold() as held:
             body = await self._bodies.read(held, request, receive)
 
             def read(ingress: Ingress) -> Envelope:
-                return envelope_of(ingress, request, body)
+                return envelope_of(ingress, request, wishes, body)
 
-            policy = read_policy(request)
             is_large = len(body) >= SHALLOW_BYTES
             explain = self._explain.explain
-            explanation = await off_loop(is_large, explain, route, body, caller, read=read, policy=policy)
+            explanation = await off_loop(is_large, explain, route, body, caller, read=read, policy=wishes.policy)
         await answer.whole(200, msgspec.json.encode(explanation), JSON, NO_STORE)
 
     async def reload(self, request: Request, _caller: Caller | None, receive: Receive, answer: Answer) -> None:

@@ -41,12 +41,12 @@ class Bodies:
 
     async def read(self, held: HeldBody, request: Request, receive: Receive) -> bytes:
         """The whole body. Raises Problem when it is too large or stalls, ClientLeft when the client goes away."""
-        self._check_declared(request)
         whole = request.channel.take_body() if request.channel is not None else None
         if whole is not None:
             self._take(held, len(whole))
             request.is_read = True
             return whole
+        self._check_declared(request)
         pieces: list[bytes] = []
         while True:
             try:

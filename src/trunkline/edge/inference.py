@@ -10,16 +10,9 @@ import msgspec
 from trunkline.core.price import dollars
 from trunkline.core.problem import Kind, Problem, Source, invalid
 from trunkline.edge.event_stream import EventStream
-from trunkline.edge.wishes import (
-    IDEMPOTENCY,
-    read_conversation,
-    read_idempotency_key,
-    read_policy,
-    read_receipt,
-    read_timeout,
-)
+from trunkline.edge.wishes import IDEMPOTENCY, read_wishes
 from trunkline.gateway.exchange import Exchange
-from trunkline.gateway.off_loop import SHALLOW_BYTES, off_loop
+from trunkline.gateway.off_loop import SHALLOW_BYTES
 from trunkline.gateway.settle import cost_of
 
 if TYPE_CHECKING:
@@ -33,6 +26,7 @@ if TYPE_CHECKING:
     from trunkline.edge.idempotency import Idempotency
     from trunkline.edge.places import Places
     from trunkline.edge.request import Answer, Channel, Receive, Request
+    from trunkline.edge.wishes import Wishes
     from trunkline.gateway.gateway import Gateway
 
 
@@ -102,30 +96,34 @@ class Inference:
     ) -> None:
         """Answer one request. Raises Problem where nothing has been sent yet."""
         assert caller is not None  # noqa: S101 - the route wants one
-        key = read_idempotency_key(request)
-        if key is not None and self._idempotency is None:
+        wishes = read_wishes(request)
+        if wishes.key is not None and self._idempotency is None:
             raise invalid("`Idempotency-Key` is off on this router: send the request without it.", param=IDEMPOTENCY)
         with self._places, self._bodies.hold() as held:
             body = await self._bodies.read(held, request, receive)
+            if len(body) < SHALLOW_BYTES:
+                envelope = envelope_of(ingress, request, wishes, body)
+            else:
+                envelope = await asyncio.to_thread(envelope_of, ingress, request, wishes, body)
             exchange = Exchange(
                 id=request.id,
                 route=request.path,
                 ingress=ingress,
                 body=body,
-                envelope=await off_loop(len(body) >= SHALLOW_BYTES, envelope_of, ingress, request, body),
+                envelope=envelope,
                 caller=caller,
                 catalog=self._catalog(),
                 started=request.started,
                 created=int(self._now()),
-                policy=read_policy(request),
-                limit_s=read_timeout(request),
-                wants_receipt=read_receipt(request) and ingress.takes_receipts,
+                policy=wishes.policy,
+                limit_s=wishes.limit_s,
+                wants_receipt=wishes.wants_receipt and ingress.takes_receipts,
             )
-            if key is None or self._idempotency is None:
+            if wishes.key is None or self._idempotency is None:
                 await self._watched(exchange, request, receive, answer)
                 return
             await self._idempotency.answer(
-                key,
+                wishes.key,
                 request,
                 exchange,
                 answer,
@@ -186,13 +184,15 @@ class Inference:
             await stream.close()
 
 
-def envelope_of(ingress: Ingress, request: Request, body: bytes) -> Envelope:
+def envelope_of(ingress: Ingress, request: Request, wishes: Wishes, body: bytes) -> Envelope:
     """The request's shallow view, with those of its headers that its dialect carries on."""
     envelope = ingress.peek(body)
-    if (conversation := read_conversation(request)) is not None:
-        envelope = msgspec.structs.replace(envelope, conversation=conversation)
+    if wishes.conversation is not None:
+        envelope = msgspec.structs.replace(envelope, conversation=wishes.conversation)
+    if ingress.carries.keys().isdisjoint(request.headers):
+        return envelope
     headers = tuple((name, request.headers[name]) for name in ingress.carries if name in request.headers)
-    return msgspec.structs.replace(envelope, headers=headers) if headers else envelope
+    return msgspec.structs.replace(envelope, headers=headers)
 
 
 class _Watch:
@@ -229,14 +229,14 @@ def session_headers(exchange: Exchange) -> list[tuple[bytes, bytes]]:
 
 def reply_headers(exchange: Exchange) -> list[tuple[bytes, bytes]]:
     """What is known of the answer when its headers leave."""
-    headers = session_headers(exchange)
+    headers = [] if exchange.turn is None else session_headers(exchange)
     told = exchange.told
     if told is None:
         return headers
     headers += (
         (b"x-trunkline-provider", told.target.provider.name.encode("ascii", "replace")),
         (b"x-trunkline-model", told.target.model.id.encode("ascii", "replace")),
-        (b"x-trunkline-attempts", str(len(exchange.tries)).encode()),
+        (b"x-trunkline-attempts", b"%d" % len(exchange.tries)),
     )
     if told.is_estimated:
         headers.append((b"x-trunkline-estimated", b"1"))

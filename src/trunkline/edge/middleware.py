@@ -129,13 +129,17 @@ class Front:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request, whatever happens."""
-        request = Request(scope, asyncio.get_running_loop().time())
+        clock = asyncio.get_running_loop().time
+        request = Request(scope, clock())
         answer = Answer(send, request.channel)
+        request_id = request.id.encode()
         # Anthropic's clients read the second name.
-        answer.headers += ((b"x-request-id", request.id.encode()), (b"request-id", request.id.encode()))
+        answer.headers += ((b"x-request-id", request_id), (b"request-id", request_id), (b"vary", b"Origin"))
         route, name = self._find(request.path)
         try:
-            await self._answer(request, route, receive, answer)
+            self._check_call(request)
+            if "origin" not in request.headers or not await self._check_origin(request, answer):
+                await self._handled(request, route, receive, answer)
         except Problem as problem:
             await self._tell(problem, request, route, answer)
         except ClientLeft:
@@ -146,7 +150,7 @@ class Front:
             await self._tell(problem, request, route, answer)
         finally:
             if not request.is_recorded:
-                total_ms = (asyncio.get_running_loop().time() - request.started) * 1000
+                total_ms = (clock() - request.started) * 1000
                 is_quiet = route is not None and route.is_quiet
                 for sink in self._responses:
                     sink.responded(request.id, request.method, name, answer.status or 499, total_ms, is_quiet=is_quiet)
@@ -160,15 +164,16 @@ class Front:
                 return route, prefix + "*"
         return None, "unknown"
 
-    async def _answer(self, request: Request, route: Route | None, receive: Receive, answer: Answer) -> None:
+    def _check_call(self, request: Request) -> None:
+        """Whether it is meant for us."""
         if request.repeated:
             raise invalid(f"The header `{request.repeated}` comes more than once.")
         host = request.headers.get("host", "")
         if host not in self._called:
             self._check_host(host)
-        answer.headers.append((b"vary", b"Origin"))
-        if "origin" in request.headers and await self._check_origin(request.headers["origin"], request, answer):
-            return
+
+    def _handled(self, request: Request, route: Route | None, receive: Receive, answer: Answer) -> Awaitable[None]:
+        """The answer of the route's handler, where the route takes such a request, and from this caller."""
         if route is None:
             raise invalid("There is no such path here. /docs lists what there is.", kind=Kind.NOT_FOUND)
         if request.method not in route.methods:
@@ -182,7 +187,7 @@ class Front:
                 )
             if request.headers.get("content-encoding", "identity").lower() != "identity":
                 raise invalid("Send the body without a content-encoding.", kind=Kind.UNSUPPORTED_MEDIA_TYPE)
-        await route.handler(request, self._admit(request, route), receive, answer)
+        return route.handler(request, self._admit(request, route), receive, answer)
 
     def _admit(self, request: Request, route: Route) -> Caller | None:
         if route.access is Access.PUBLIC:
@@ -212,8 +217,9 @@ class Front:
         if len(self._called) < MAX_REMEMBERED_HOSTS:
             self._called.add(host)
 
-    async def _check_origin(self, origin: str, request: Request, answer: Answer) -> bool:
+    async def _check_origin(self, request: Request, answer: Answer) -> bool:
         """CORS. Whether the request was a preflight, and is answered."""
+        origin = request.headers["origin"]
         is_neighbour = origin.lower() in self._neighbours.origins
         if is_neighbour:
             answer.headers += (

@@ -85,7 +85,9 @@ class Request:
 
     def cookie(self, name: str) -> str | None:
         """The value of one cookie."""
-        for pair in self.headers.get("cookie", "").split(";"):
+        if "cookie" not in self.headers:
+            return None
+        for pair in self.headers["cookie"].split(";"):
             key, _, value = pair.strip().partition("=")
             if key == name:
                 return value
@@ -197,8 +199,11 @@ class Answer:
 
     async def whole(self, status: int, body: bytes, media_type: bytes, *headers: tuple[bytes, bytes]) -> None:
         """A whole response."""
-        length = str(len(body)).encode()
-        await self.start(
-            status, [(b"content-type", media_type), (b"content-length", length), *headers] if body else headers
-        )
-        await self.end(body)
+        if body:
+            headers = ((b"content-type", media_type), (b"content-length", b"%d" % len(body)), *headers)
+        if self.channel is None:
+            await self.start(status, headers)
+            await self.end(body)
+        else:
+            self.open(status, headers)
+            self.channel.end(body)

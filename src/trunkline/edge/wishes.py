@@ -6,6 +6,8 @@ import math
 import re
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from trunkline.core.catalog import Policy
 from trunkline.core.problem import invalid
 
@@ -22,7 +24,38 @@ MAX_CONVERSATION_CHARACTERS: Final = 256
 _IDEMPOTENCY_KEY: Final = re.compile(r"[ -~]{1,255}")
 
 
-def read_timeout(request: Request) -> float | None:
+class Wishes(msgspec.Struct, frozen=True, kw_only=True):
+    """What a client may say of the walk. `policy`: by which policies to choose; `limit_s`: what it waits at most.
+
+    `wants_receipt`: it wants one in the answer. `key`: by this name the request is answered once. `conversation` is its
+    own name for that. None where it says nothing.
+    """
+
+    policy: tuple[Policy, ...] | None = None
+    limit_s: float | None = None
+    wants_receipt: bool = False
+    key: str | None = None
+    conversation: str | None = None
+
+
+_NONE: Final = Wishes()
+_HEADERS: Final = frozenset({TIMEOUT, POLICY, RECEIPT, SESSION, IDEMPOTENCY})
+
+
+def read_wishes(request: Request) -> Wishes:
+    """What this request's headers say. Raises Problem INVALID_REQUEST that names the header."""
+    if _HEADERS.isdisjoint(request.headers):
+        return _NONE
+    return Wishes(
+        policy=_policy(request),
+        limit_s=_timeout(request),
+        wants_receipt=_receipt(request),
+        key=_idempotency_key(request),
+        conversation=_conversation(request),
+    )
+
+
+def _timeout(request: Request) -> float | None:
     """How many seconds the client waits at most; None where it does not say. Raises Problem for what is no time."""
     value = request.headers.get(TIMEOUT)
     if value is None:
@@ -36,7 +69,7 @@ def read_timeout(request: Request) -> float | None:
     return seconds
 
 
-def read_policy(request: Request) -> tuple[Policy, ...] | None:
+def _policy(request: Request) -> tuple[Policy, ...] | None:
     """The policies that the client names, best first; None where it names none. Raises Problem for another word."""
     value = request.headers.get(POLICY)
     if value is None:
@@ -47,7 +80,7 @@ def read_policy(request: Request) -> tuple[Policy, ...] | None:
         raise invalid(f"The header `{POLICY}` must name one of {', '.join(Policy)}.", param=POLICY) from None
 
 
-def read_receipt(request: Request) -> bool:
+def _receipt(request: Request) -> bool:
     """Whether the client wants a receipt in its answer. Raises Problem for what says neither."""
     value = request.headers.get(RECEIPT, "0")
     if value not in {"0", "1"}:
@@ -55,7 +88,7 @@ def read_receipt(request: Request) -> bool:
     return value == "1"
 
 
-def read_idempotency_key(request: Request) -> str | None:
+def _idempotency_key(request: Request) -> str | None:
     """By which name the request is to be answered once; None where it has none. Raises Problem for what is no key."""
     value = request.headers.get(IDEMPOTENCY)
     if value is not None and not _IDEMPOTENCY_KEY.fullmatch(value):
@@ -63,7 +96,7 @@ def read_idempotency_key(request: Request) -> str | None:
     return value
 
 
-def read_conversation(request: Request) -> str | None:
+def _conversation(request: Request) -> str | None:
     """The client's own name for the conversation; None where it has none."""
     value = request.headers.get(SESSION)
     return value[:MAX_CONVERSATION_CHARACTERS] if value else None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from asyncio import get_running_loop
+from asyncio import get_running_loop, to_thread
 from contextlib import closing
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, Self, cast
+from typing import TYPE_CHECKING, Final, NoReturn, Self, cast
 
 from trunkline.core.call import Operation
 from trunkline.core.embedding import joined
@@ -18,7 +18,7 @@ from trunkline.gateway.inbound import Batch, Inbound
 from trunkline.gateway.off_loop import DEEP_BYTES, SHALLOW_BYTES, off_loop
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
     from types import TracebackType
 
     from trunkline.core.catalog import Target
@@ -107,15 +107,17 @@ class Attempter:
         An answer that ends without content is one of those problems, unless it is accepted as it is.
         """
         timeouts = one.target.provider.timeouts
-        streams = exchange.envelope.stream
+        envelope = exchange.envelope
+        streams = envelope.stream
         total = exchange.deadline(timeouts.total_s if streams else timeouts.whole_s)
         first = one.begun + timeouts.first_token_s if streams else total
-        try:
-            if exchange.envelope.operation is Operation.COUNT:
-                return await self._counted(exchange, one, total)
-            if exchange.envelope.operation is Operation.EMBED:
-                return await self._embedded(exchange, one, total)
+        ask: Callable[[Exchange, Try, float], Awaitable[Attempt | Whole]]
+        if envelope.operation is Operation.GENERATE:
             ask = self._until_content if streams else self._until_whole
+        else:
+            ask = self._counted if envelope.operation is Operation.COUNT else self._embedded
+            accepts_empty = True
+        try:
             committed = await ask(exchange, one, min(first, total))
         except TimeoutError:
             raise _too_slow(exchange, one.target, is_first=first < total) from None
@@ -129,9 +131,11 @@ class Attempter:
         target, tally = one.target, one.tally
         egress = self._egresses[target.provider.dialect]
         is_verbatim = _is_verbatim(exchange, egress)
-        stream = await self._send(await _request(exchange, one, egress), target, deadline)
+        request = await _request(exchange, one, egress, is_verbatim=is_verbatim)
+        stream = await self._client.send(request, timeouts=target.provider.timeouts, deadline=deadline)
         try:
-            await _refuse_what_is_not(sse.MEDIA_TYPE, stream, target, egress, deadline)
+            if not _is(sse.MEDIA_TYPE, stream):
+                await _refuse(stream, target, egress, deadline)
             inbound = Inbound(stream, sse.Framer(self._max_event_bytes), egress.reader(target))
             first: list[Batch] = []
             is_committed = False
@@ -147,15 +151,23 @@ class Attempter:
     async def _until_whole(self, exchange: Exchange, one: Try, deadline: float) -> Whole:
         target = one.target
         egress = self._egresses[target.provider.dialect]
-        stream = await self._send(await _request(exchange, one, egress), target, deadline)
+        is_verbatim = _is_verbatim(exchange, egress)
+        request = await _request(exchange, one, egress, is_verbatim=is_verbatim)
+        stream = await self._client.send(request, timeouts=target.provider.timeouts, deadline=deadline)
         try:
-            await _refuse_what_is_not(JSON, stream, target, egress, deadline)
-            body = await self._read_whole(stream, target, deadline)
+            if not _is(JSON, stream):
+                await _refuse(stream, target, egress, deadline)
+            body = await stream.read_all(deadline, self._max_whole_bytes + 1)
         finally:
             stream.close()
-        events = await off_loop(len(body) >= SHALLOW_BYTES, egress.read_events, body, target)
+        if len(body) > self._max_whole_bytes:
+            raise invalid_answer(target, f"a whole answer over {self._max_whole_bytes} bytes")
+        if len(body) < SHALLOW_BYTES:
+            events = egress.read_events(body, target)
+        else:
+            events = await to_thread(egress.read_events, body, target)
         one.tally.add(events, get_running_loop().time())
-        if not _is_verbatim(exchange, egress):
+        if not is_verbatim:
             ingress = cast("WholeIngress", exchange.ingress)  # others always stream
             body = ingress.write_reply(fold(events), exchange.opening(target))
         return Whole(one, body)
@@ -197,18 +209,13 @@ class Attempter:
         self, request: WireRequest, target: Target, egress: EmbedEgress, deadline: float, limit: int
     ) -> bytes:
         with closing(await self._send(request, target, deadline)) as stream:
-            await _refuse_what_is_not(JSON, stream, target, egress, deadline)
+            if not _is(JSON, stream):
+                await _refuse(stream, target, egress, deadline)
             body = await stream.read_all(deadline, limit + 1)
         if len(body) <= limit:
             return body
         most = self._max_vectors_bytes >> 20
         raise invalid(f"The vectors take more than {most} MiB: send fewer texts at once, or ask for fewer dimensions.")
-
-    async def _read_whole(self, stream: WireStream, target: Target, deadline: float) -> bytes:
-        body = await stream.read_all(deadline, self._max_whole_bytes + 1)
-        if len(body) > self._max_whole_bytes:
-            raise invalid_answer(target, f"a whole answer over {self._max_whole_bytes} bytes")
-        return body
 
     async def _counted(self, exchange: Exchange, one: Try, deadline: float) -> Whole:
         """How many tokens the request has: as the target's provider counts it, or else estimated here."""
@@ -234,7 +241,8 @@ class Attempter:
         is_large = len(exchange.body) >= (SHALLOW_BYTES if is_verbatim else DEEP_BYTES)
         request = await off_loop(is_large, write, exchange, target, counter)
         with closing(await self._send(request, target, deadline)) as stream:
-            await _refuse_what_is_not(JSON, stream, target, counter, deadline)
+            if not _is(JSON, stream):
+                await _refuse(stream, target, counter, deadline)
             return await stream.read_all(deadline, MAX_ERROR_BODY)
 
     async def _send(self, request: WireRequest, target: Target, deadline: float) -> WireStream:
@@ -269,13 +277,14 @@ def _is_verbatim(exchange: Exchange, egress: Egress) -> bool:
     return is_own and exchange.turn is None and not exchange.may_resume
 
 
-async def _request(exchange: Exchange, one: Try, egress: Egress) -> WireRequest:
+async def _request(exchange: Exchange, one: Try, egress: Egress, *, is_verbatim: bool) -> WireRequest:
     """The client's own body with another model in it, or the call in the target's dialect."""
     target = one.target
-    is_verbatim = _is_verbatim(exchange, egress)
     write = _spliced if is_verbatim else _translated
-    is_large = len(exchange.body) >= (SHALLOW_BYTES if is_verbatim else DEEP_BYTES)
-    request = await off_loop(is_large, write, exchange, target, egress)
+    if len(exchange.body) < (SHALLOW_BYTES if is_verbatim else DEEP_BYTES):
+        request = write(exchange, target, egress)
+    else:
+        request = await to_thread(write, exchange, target, egress)
     one.dropped = request.dropped + _unheard(exchange, target, is_verbatim=is_verbatim)
     one.unsaid = frozenset() if is_verbatim else exchange.ingress.unsaid
     return request
@@ -300,17 +309,19 @@ def _translated_count(exchange: Exchange, target: Target, egress: CountEgress) -
 def _unheard(exchange: Exchange, target: Target, *, is_verbatim: bool) -> tuple[str, ...]:
     """What the client said outside of what is translated, and this target does not get to hear."""
     envelope, carries = exchange.envelope, exchange.ingress.carries
-    headers = () if is_verbatim else tuple(name for name, _ in envelope.headers if carries[name])
+    headers: tuple[str, ...] = () if is_verbatim else tuple(name for name, _ in envelope.headers if carries[name])
     if envelope.preferences is None or (is_verbatim and target.provider.quirks.accepts_provider_object):
         return headers
     return headers + envelope.preferences.beyond
 
 
-async def _refuse_what_is_not(
-    media_type: str, stream: WireStream, target: Target, egress: Egress | EmbedEgress, deadline: float
-) -> None:
-    """Raise the Problem that an answer of another status or media type means."""
+def _is(media_type: str, stream: WireStream) -> bool:
+    """Whether what has come is a good answer of this type."""
     came = stream.headers.get("content-type", "")
-    if stream.status != 200 or (came != media_type and came.partition(";")[0].strip().lower() != media_type):
-        body = await stream.read_all(deadline, MAX_ERROR_BODY)
-        raise egress.read_problem(target, stream.status, stream.headers, body)
+    return stream.status == 200 and (came == media_type or came.partition(";")[0].strip().lower() == media_type)
+
+
+async def _refuse(stream: WireStream, target: Target, egress: Egress | EmbedEgress, deadline: float) -> NoReturn:
+    """Raise the Problem that an answer of another status or media type means."""
+    body = await stream.read_all(deadline, MAX_ERROR_BODY)
+    raise egress.read_problem(target, stream.status, stream.headers, body)

@@ -6,25 +6,25 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from trunkline.access.quota import FREE, Hold
+from trunkline.core.call import Call, Envelope, Facts
+from trunkline.core.caller import Caller
+from trunkline.core.catalog import Catalog, Policy, Target
+from trunkline.core.problem import Problem
 from trunkline.core.reply import BlockKind, Delta, End, Feature, Finish, Head, Start, Usage, features
-from trunkline.dialects.dialect import Opening
+from trunkline.dialects.dialect import Ingress, Opening, Outlet
 from trunkline.gateway.admission import refuse_what_cannot_be_translated
-from trunkline.routing.plan import Wanted
+from trunkline.routing.health import Watch
+from trunkline.routing.plan import Plan, Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from trunkline.core.call import Call, Envelope, Facts
-    from trunkline.core.caller import Caller
-    from trunkline.core.catalog import Catalog, Policy, Target
-    from trunkline.core.problem import Problem
     from trunkline.core.reply import Event
-    from trunkline.dialects.dialect import Ingress, Outlet
-    from trunkline.gateway.resumption import Thread
-    from trunkline.routing.health import Watch
-    from trunkline.routing.plan import Plan
-    from trunkline.store.history import Turn
+    from trunkline.gateway.resumption import Thread  # noqa: TC004 - nobody decodes an Exchange
+    from trunkline.store.history import Turn  # noqa: TC004
 
 
 SEEN: Final = frozenset({BlockKind.TEXT, BlockKind.REFUSAL})
@@ -95,8 +95,7 @@ class Tally:
         return "".join(self._pieces)
 
 
-@dataclass(slots=True, eq=False)
-class Try:
+class Try(msgspec.Struct, eq=False):
     """One target being asked. Times are the event loop's clock, in seconds."""
 
     target: Target
@@ -116,8 +115,7 @@ class Try:
     ended: float | None = None
 
 
-@dataclass(slots=True, eq=False)
-class Exchange:
+class Exchange(msgspec.Struct, eq=False):
     """One request on its walk. Times are the event loop's clock, in seconds; `created` is the wall's, whole seconds."""
 
     id: str
@@ -141,7 +139,7 @@ class Exchange:
     """Written by the planner."""
     hold: Hold = FREE
     """Written by the gateway: what is reserved for it, settled or released with it."""
-    tries: list[Try] = field(default_factory=list[Try])
+    tries: list[Try] = []
     """Every attempt, written by the failover as it begins."""
     served: Try | None = None
     """Written by the failover: the attempt that gave content, the last one where it was resumed."""
@@ -149,7 +147,7 @@ class Exchange:
     """Written by the resumption: what is asked of the next target instead of the request."""
     thread: Thread | None = None
     """Written by the resumption: the text as the client sees it, whoever wrote it."""
-    seams: list[int] = field(default_factory=list[int])
+    seams: list[int] = []
     """Written by the resumption: after how many characters of its text the answer went on at another target."""
     outlet: Outlet | None = None
     """Written by the relay as it begins: what tells the client of a break, in the stream that it has begun."""

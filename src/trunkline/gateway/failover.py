@@ -54,8 +54,8 @@ class Failover:
         self._health = health
         self._limits = limits
         self._chance = chance
-        self._budget: RetryBudget | None = None
-        self._hedges: RetryBudget | None = None
+        self._earned: tuple[RetryBudget, RetryBudget] | None = None
+        """What may be spent on retries, and on hedges."""
 
     async def committed(self, exchange: Exchange, plan: Plan) -> Attempt | Whole:
         """The first target's answer that has content. Raises the most telling Problem where none gives any."""
@@ -66,7 +66,7 @@ class Failover:
         hedges.earn(now)
         problems: list[Problem] = []
         targets = plan.targets
-        pending = list(targets)
+        pending = [*targets]
         has_been_empty = False
         for number in range(max(len(targets), 1 + self._limits.attempts)):
             if number and not budget.spend(clock()):
@@ -106,9 +106,9 @@ class Failover:
         return None
 
     def _budgets(self, now: float) -> tuple[RetryBudget, RetryBudget]:
-        self._budget = self._budget or RetryBudget(self._limits, now)
-        self._hedges = self._hedges or RetryBudget(HEDGES, now)
-        return self._budget, self._hedges
+        if self._earned is None:
+            self._earned = RetryBudget(self._limits, now), RetryBudget(HEDGES, now)
+        return self._earned
 
     def _slow_s(self, target: Target, others: Sequence[Target], hedges: RetryBudget, now: float) -> float | None:
         """After how long without a first token another target may be asked, too; None where that may not be."""

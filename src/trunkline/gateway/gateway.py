@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asyncio import CancelledError, current_task, get_running_loop
+from asyncio import CancelledError, current_task, get_running_loop, to_thread
 from typing import TYPE_CHECKING, Self
 
 import msgspec
@@ -11,7 +11,7 @@ from trunkline.core.problem import Kind, Problem, invalid
 from trunkline.dialects.asked_models import without_names
 from trunkline.gateway.admission import admit
 from trunkline.gateway.attempt import Attempt, Whole
-from trunkline.gateway.off_loop import SHALLOW_BYTES, off_loop
+from trunkline.gateway.off_loop import SHALLOW_BYTES
 from trunkline.gateway.receipt import Receipted, receipted
 from trunkline.gateway.relay import relay
 from trunkline.gateway.resumption import Resumption
@@ -60,23 +60,20 @@ class Gateway:
     async def commit(self, exchange: Exchange) -> Attempt | Whole:
         """Everything up to the commit point. Raises Problem."""
         is_large = len(exchange.body) >= SHALLOW_BYTES
-        await off_loop(is_large, admit, exchange.ingress, exchange.envelope, exchange.caller)
+        if is_large:
+            await to_thread(admit, exchange.ingress, exchange.envelope, exchange.caller)
+        else:
+            admit(exchange.ingress, exchange.envelope, exchange.caller)
         if exchange.envelope.is_kept:
             await self._join_session(exchange)
-        plan = await off_loop(is_large, self._plan, exchange)
+        plan = await to_thread(self._plan, exchange) if is_large else self._plan(exchange)
         exchange.hold = await self._quota.reserve(exchange.caller, exchange.worst_case_nano)
         return await self.failover.committed(exchange, plan)
 
     def settle(self, exchange: Exchange, problem: Problem | None, *, is_cancelled: bool) -> None:
         """The end, however it came."""
-        settle(
-            exchange,
-            problem=problem,
-            is_cancelled=is_cancelled,
-            now=get_running_loop().time(),
-            sinks=self._sinks,
-            history=self._history,
-        )
+        now = get_running_loop().time()
+        settle(exchange, problem=problem, is_cancelled=is_cancelled, now=now, sinks=self._sinks, history=self._history)
 
     async def _join_session(self, exchange: Exchange) -> None:
         """Read the session's context and commit the user's message; make a session where none is named."""

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict, deque
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from trunkline.core.problem import Kind, Source
 from trunkline.routing.breaker import Breaker, State
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 Key = tuple[str, str, str]
 
 
-class Verdict(NamedTuple):
+class Verdict(msgspec.Struct, frozen=True):
     """Whether a target may be asked. `why` is the reason where not; `wait_s` is until it may be asked again.
 
     `kind` is what a client hears of it. `bars`: it holds even where too few targets are left.
@@ -36,7 +38,7 @@ class Verdict(NamedTuple):
     bars: bool = False
 
 
-class Standing(NamedTuple):
+class Standing(msgspec.Struct, frozen=True):
     """A target's facts at one moment: what policies look at. None means unknown; seconds, tokens a second."""
 
     verdict: Verdict
@@ -46,7 +48,10 @@ class Standing(NamedTuple):
     tokens_per_s: float | None = None
 
 
-FRESH: Final = Standing(Verdict(State.CLOSED))
+WELL: Final = Verdict(State.CLOSED)
+"""The verdict on a target that nothing is wrong with."""
+
+FRESH: Final = Standing(WELL)
 """The standing of a target that nobody has asked yet."""
 
 MAX_TARGETS: Final = 10_000
@@ -249,5 +254,4 @@ def _verdict(known: _Target, now: float) -> Verdict:
         wait_s = (known.barred_until if is_barred else known.cool_until) - now
         return Verdict(State.OPEN, "it limits how often it may be asked", wait_s, Kind.RATE_LIMITED, bars=is_barred)
     state = known.breaker.state(now)
-    why = "" if state is State.CLOSED else "it has failed too often"
-    return Verdict(state, why, known.breaker.opens_in(now))
+    return WELL if state is State.CLOSED else Verdict(state, "it has failed too often", known.breaker.opens_in(now))

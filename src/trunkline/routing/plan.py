@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from trunkline.core.call import BYTES_PER_TOKEN, Envelope, Facts, Need, Operation
-from trunkline.core.catalog import Leg, Policy, Resume, Route, Target
+from trunkline.core.caller import Caller
+from trunkline.core.catalog import Catalog, Leg, Policy, Resume, Route, Target
 from trunkline.core.problem import Kind, Problem, Retry, Source, invalid
 from trunkline.routing.breaker import State
 from trunkline.routing.difficulty import Difficulty, difficulty
+from trunkline.routing.health import Standing
 from trunkline.routing.policies import Asked, Candidate, fraction, ordered
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable
 
     from trunkline.core.call import Preferences
-    from trunkline.core.caller import Caller
-    from trunkline.core.catalog import Catalog
-    from trunkline.routing.health import Standing, Verdict
+    from trunkline.routing.health import Verdict
 
-    Offers = Mapping[str, frozenset[Need]]
+Offers = Mapping[str, frozenset[Need]]
 
 USUAL_OUTPUT_TOKENS = 500
 """What an answer is taken to have where the request sets no limit, when targets are compared by cost."""
 
 
-class Wanted(NamedTuple):
+class Wanted(msgspec.Struct, frozen=True):
     """What is planned for. `dialect` is the client's, `size` its body's in bytes.
 
     `facts` scans the request, only where somebody needs to know. `conversation` is the same for all turns of one.
@@ -47,7 +48,7 @@ class Wanted(NamedTuple):
     explains: bool = False
 
 
-class Rules(NamedTuple):
+class Rules(msgspec.Struct, frozen=True):
     """What holds for every plan. `offers` says what each dialect has a place for; `standing` is a target's health now.
 
     `chance` gives a number from 0 to 1, a new one each time. `panic_share` is that of `BreakerLimits`.
@@ -70,7 +71,7 @@ class PassedOver(msgspec.Struct, frozen=True):
     is_foreign: bool = False
 
 
-class Step(NamedTuple):
+class Step(msgspec.Struct, frozen=True):
     """A target of a plan with the facts by which it stands where it does. `why` goes on after its name.
 
     `candidate` and `asked` are what the policies have ranked it by.
@@ -84,7 +85,7 @@ class Step(NamedTuple):
     asked: Asked = Asked()
 
 
-class Plan(NamedTuple):
+class Plan(msgspec.Struct, frozen=True):
     """The targets to attempt, best first; never empty. `consumed` are the providers that the caller's wishes named.
 
     `hedge`: a second target may be asked while the first is slow. `resume`: how an answer that breaks may go on.
@@ -101,7 +102,7 @@ class Plan(NamedTuple):
     @property
     def targets(self) -> tuple[Target, ...]:
         """The targets alone."""
-        return tuple(step.target for step in self.steps)
+        return tuple([step.target for step in self.steps])
 
 
 def plan(wanted: Wanted, rules: Rules) -> Plan:
@@ -268,7 +269,9 @@ def _preferred(preferences: Preferences, steps: list[Step], passed: list[PassedO
     """The steps as the caller wants them. Those named in `order` come first; the order of the rest stays."""
     places = {name: place for place, name in enumerate(preferences.order)}
     steps = [
-        step._replace(why="is where `provider.order` puts it") if step.target.provider.name in places else step
+        msgspec.structs.replace(step, why="is where `provider.order` puts it")
+        if step.target.provider.name in places
+        else step
         for step in sorted(steps, key=lambda step: places.get(step.target.provider.name, len(places)))
     ]
     if preferences.allow_fallbacks or not steps:
@@ -396,7 +399,7 @@ def _asked_now(steps: list[Step], rules: Rules, passed: list[PassedOver]) -> lis
     able = [step for step in steps if not _is_barred(step)]
     closed = [step for step in able if step.standing.verdict.state is not State.OPEN]
     if able and len(closed) < rules.panic_share * len(able):
-        kept = [step._replace(why=_panic(step)) for step in able]
+        kept = [_because(step, _panic(step)) for step in able]
     else:
         kept = closed
     passed += [
@@ -409,8 +412,12 @@ def _asked_now(steps: list[Step], rules: Rules, passed: list[PassedOver]) -> lis
     fresh = [step for step in kept if step.standing.share < 1 and rules.chance() >= step.standing.share]
     if len(fresh) == len(kept):
         return kept
-    late = [step._replace(why="has just come back, and gets a part of its traffic") for step in fresh]
+    late = [_because(step, "has just come back, and gets a part of its traffic") for step in fresh]
     return [step for step in kept if step not in fresh] + late
+
+
+def _because(step: Step, why: str) -> Step:
+    return msgspec.structs.replace(step, why=why)
 
 
 def _resting(verdict: Verdict) -> str:

@@ -23,12 +23,13 @@ class RetryBudget:
         self._limits = limits
         self._earned = [0.0] * _SLOTS
         self._slot = self._slot_of(now)
+        self._next_slot_at = now
         self._reserve = float(limits.concurrent)
         self._filled_at = now
 
     def earn(self, now: float) -> None:
         """A client's request has come."""
-        if self._slot_of(now) != self._slot:
+        if now >= self._next_slot_at:
             self._turn(now)
         self._earned[self._slot % _SLOTS] += self._limits.share
 
@@ -58,6 +59,7 @@ class RetryBudget:
         for gone in range(self._slot + 1, min(slot, self._slot + _SLOTS) + 1):
             self._earned[gone % _SLOTS] = 0.0
         self._slot = max(slot, self._slot)
+        self._next_slot_at = (self._slot + 1) / _SLOTS * self._limits.window_s
         limits = self._limits
         grown = max(0.0, now - self._filled_at) * limits.reserve_per_s
         self._reserve = min(float(limits.concurrent), self._reserve + grown)

@@ -90,6 +90,8 @@ class WireStream:
 
     async def read_all(self, deadline: float, limit: int) -> bytes:
         """The body, at most `limit` bytes of it; the rest is not read. Raises as `read` does."""
+        if (whole := self._open().take_whole()) is not None:
+            return whole[:limit]  # it has come with its head, as small ones do
         data = bytearray()
         while len(data) < limit and (more := await self.read(deadline)):
             data += more
@@ -174,7 +176,9 @@ class Client:
         head = self._heads.write(request)
         head_only = request.method == "HEAD"
         pool = self._pool(request)
-        connection = await pool.enter(wait_s=timeouts.pool_wait_s, deadline=deadline)
+        connection = pool.take()
+        if connection is None:
+            connection = await pool.enter(wait_s=timeouts.pool_wait_s, deadline=deadline)
         stream = None
         try:
             if connection is not None and not await connection.exchange(

@@ -157,7 +157,10 @@ class Connection(asyncio.BufferedProtocol):
         self._head_only = head_only
         self._exchanges += 1
         self._sent_at = self._loop.time()
-        await self._send(head, body, deadline)
+        if len(body) > WRITE_BYTES:
+            await self._send_in_pieces(head, body, deadline)
+        elif self._failure is None and not (transport := cast("asyncio.Transport", self._transport)).is_closing():
+            transport.write(head + body)
         while not self._has_head:
             if self._failure is not None:
                 if self._has_gone_stale():
@@ -167,12 +170,9 @@ class Connection(asyncio.BufferedProtocol):
                 raise TimeoutError
         return True
 
-    async def _send(self, head: bytes, body: bytes, deadline: float) -> None:
+    async def _send_in_pieces(self, head: bytes, body: bytes, deadline: float) -> None:
         transport = cast("asyncio.Transport", self._transport)
         if self._failure is not None or transport.is_closing():
-            return
-        if len(body) <= WRITE_BYTES:
-            transport.write(head + body)
             return
         transport.write(head)
         view = memoryview(body)
@@ -230,6 +230,13 @@ class Connection(asyncio.BufferedProtocol):
             self._reading_paused = False
             cast("asyncio.Transport", self._transport).resume_reading()
         return data
+
+    def take_whole(self) -> bytes | None:
+        """What is left of the body, where all of it has arrived, in one piece."""
+        if not self._complete or self._reading_paused or len(self._arrived) != 1:
+            return None
+        self._buffered = 0
+        return self._arrived.pop()
 
     def _take_some(self) -> bytes:
         """As many of the first pieces as may be taken at once: none is larger than that."""

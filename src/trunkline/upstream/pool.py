@@ -42,14 +42,18 @@ class Pool:
         self.idle: dict[Connection, None] = {}
         self.open = 0
 
+    def take(self) -> Connection | None:
+        """A kept connection, the one used last, with its slot; None where there is none: then `enter` gives a slot."""
+        return self.idle.popitem()[0] if self.idle else None
+
     async def enter(self, *, wait_s: float, deadline: float) -> Connection | None:
-        """A slot: with a kept connection, the one used last, or with None, to open one.
+        """A slot: with a kept connection, or with None, to open one.
 
         Raises Problem TIMED_OUT after `wait_s`, OVERLOADED when too many wait already, and TimeoutError when the
         deadline passes first. Cancelled, it leaves nothing behind.
         """
-        if self.idle:
-            return self.idle.popitem()[0]
+        if (kept := self.take()) is not None:
+            return kept
         if self.open < self._limits.connections_per_origin:
             self.open += 1
             return None

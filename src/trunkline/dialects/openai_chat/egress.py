@@ -76,7 +76,9 @@ class OpenAIChat:
         quirks = target.provider.quirks
         if "temperature" in keys and not quirks.takes_temperature and bytes(keys["temperature"]) != b"null":
             raise no_temperature(target)
-        changes = dict(_PASSED_ON if quirks.accepts_provider_object else _TAKEN_OUT)
+        changes: dict[str, bytes | None] = {}
+        if not _TAKEN_OUT.keys().isdisjoint(keys):
+            changes |= _PASSED_ON if quirks.accepts_provider_object else _TAKEN_OUT
         changes["model"] = msgspec.json.encode(target.model.id)
         if quirks.accepts_provider_object and "provider" in keys:
             changes["provider"] = bytes(keys["provider"])  # the planner has taken its own names out

@@ -15,7 +15,12 @@ from trunkline.core.price import dollars
 from trunkline.core.problem import Problem
 from trunkline.core.reply import Feature
 from trunkline.dialects import sse
-from trunkline.dialects.asked_models import conversation_name, read_models, read_preferences
+from trunkline.dialects.asked_models import (
+    CONVERSATION_NAMES,
+    conversation_name,
+    read_models,
+    read_preferences,
+)
 from trunkline.dialects.dialect import splice, top_level
 from trunkline.dialects.json_fields import JsonFields
 from trunkline.dialects.openai_chat.call import read_call, read_limit
@@ -39,6 +44,9 @@ Source: https://openrouter.ai/docs/app-attribution (read 2026-11-25)."""
 
 MAX_ANSWERS: Final = 128
 
+_WISHES: Final = frozenset({"n", "service_tier", "provider", "stream_options", "usage", *CONVERSATION_NAMES})
+"""What planning looks at beside the model, the stream and the limit: most requests have none of it."""
+
 
 class OpenAIChatIngress:
     """The ingress of chat completions."""
@@ -57,6 +65,9 @@ class OpenAIChatIngress:
         model, fallbacks = read_models(fields)
         if not fields.starts_with("messages", b"["):
             raise fields.wrong("messages", "must be a list of objects")
+        stream, max_tokens = fields.flag("stream") or False, read_limit(fields)
+        if fields.has_none_of(_WISHES):
+            return Envelope(model=model, fallbacks=fallbacks, stream=stream, max_tokens=max_tokens, keys=keys)
         n = fields.integer("n")
         if n is not None and not 1 <= n <= MAX_ANSWERS:
             raise fields.wrong("n", f"must be from 1 to {MAX_ANSWERS}")
@@ -65,8 +76,8 @@ class OpenAIChatIngress:
             model=model,
             fallbacks=fallbacks,
             preferences=read_preferences(fields),
-            stream=fields.flag("stream") or False,
-            max_tokens=read_limit(fields),
+            stream=stream,
+            max_tokens=max_tokens,
             wants_usage=wants_usage(fields),
             conversation=conversation_name(fields),
             keys=keys,

@@ -40,20 +40,22 @@ FINISH: Final[Mapping[str, FinishReason]] = {
 }
 
 
+Count = int | Decimal | None
+"""A number as it may come: nearly always an integer, sometimes `12.0` or `"12"`; a Decimal holds all of its digits."""
+
+
 class _Details(msgspec.Struct):
-    cached_tokens: Decimal | None = None
-    cache_write_tokens: Decimal | None = None
-    reasoning_tokens: Decimal | None = None
+    cached_tokens: Count = None
+    cache_write_tokens: Count = None
+    reasoning_tokens: Count = None
 
 
 class _Usage(msgspec.Struct):
-    """Decimals hold whatever number an upstream may send, to its last digit."""
-
-    prompt_tokens: Decimal | None = None
-    completion_tokens: Decimal | None = None
+    prompt_tokens: Count = None
+    completion_tokens: Count = None
     prompt_tokens_details: _Details | None = None
     completion_tokens_details: _Details | None = None
-    prompt_cache_hit_tokens: Decimal | None = None
+    prompt_cache_hit_tokens: Count = None
     cost: Decimal | None = None
 
 
@@ -197,8 +199,10 @@ def read_usage(raw: msgspec.Raw) -> Usage | None:
     )
 
 
-def _count(number: Decimal | None) -> int | None:
+def _count(number: Count) -> int | None:
     """A count of tokens; None, unknown, for what cannot be one."""
+    if isinstance(number, int):
+        return number if 0 <= number <= MAX_REASONABLE_TOKENS else None
     if number is None or not number.is_finite() or not 0 <= number <= MAX_REASONABLE_TOKENS:
         return None
     return int(number) if number == int(number) else None
