@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import pty
@@ -17,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from trunkline.core.record import Outcome, Record
 from trunkline.core.reply import Usage
-from trunkline.telemetry import BUCKETS_S, MAX_SERIES, Meter, Recent, Snapshot, render
+from trunkline.telemetry import BUCKETS_S, MAX_SERIES, Meter, Recent, Snapshot, Together, render
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -304,7 +305,7 @@ def test_two_users_may_have_chosen_the_same_id() -> None:
     assert [one.total_ms if one else None for one in found] == [1.0, 2.0, 2.0]
 
 
-@pytest.mark.parametrize("limits", [{"most": 5}, {"most_bytes": 1500}])
+@pytest.mark.parametrize("limits", [{"most": 5}, {"most_bytes": 800}])
 def test_the_oldest_records_make_room(limits: dict[str, int]) -> None:
     recent = Recent(**limits)
     for number in range(20):
@@ -320,3 +321,16 @@ def test_an_id_that_comes_again_has_its_last_record_and_counts_once() -> None:
     recent.accept(record(total_ms=2.0))
     found = recent.find("r-1", None)
     assert (len(recent), found.total_ms if found else None) == (1, 2.0)
+
+
+async def test_what_one_turn_of_the_loop_settles_is_told_once_it_is_over() -> None:
+    meter, recent = Meter(), Recent()
+    sinks = Together(meter, recent)
+    for number in range(3):
+        sinks.accept(record(request_id=f"r-{number}"))
+    assert len(recent) == 0
+    await asyncio.sleep(0)
+    assert (len(recent), samples(meter.snapshot({}, {}))) == (3, samples(snapshot(*[record()] * 3)))
+    sinks.accept(record(request_id="r-3"))
+    await asyncio.sleep(0)
+    assert len(recent) == 4

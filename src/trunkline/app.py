@@ -52,7 +52,7 @@ from trunkline.routing.plan import Rules, plan
 from trunkline.settings.reading import SettingsError
 from trunkline.settings.values import compile_catalog, from_bytes
 from trunkline.settings.waiting import Waiting, waiting_of, with_catalogue_of
-from trunkline.telemetry import LogSink, Meter, Recent, Snapshot, configure_logging, render
+from trunkline.telemetry import LogSink, Meter, Recent, Snapshot, Together, configure_logging, render
 from trunkline.upstream.auth import authenticators
 from trunkline.upstream.client import Client, ClientLimits
 
@@ -130,7 +130,7 @@ class Application:
         self._database, self._history = _remembering(settings)
         keys = keys or Keys(server.admin_secret, is_open=server.open, clock=time.time)
         log = LogSink()
-        sinks: tuple[Sink, ...] = (self._meter, log, self._recent)
+        sinks: tuple[Sink, ...] = (Together(self._meter, log, self._recent),)
         health = Health(settings.health, settings.breaker, chance=random.random)
         planner = _planner(settings, health)
         gateway = _gateway(settings, self._client, health, planner, history=self._history, sinks=sinks)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 LENIENT: Final = 4
 """The machine may be busy: a time that must hold for the answer to be right is asserted at four times its figure."""
 
-_RECORD: Final = msgspec.json.Decoder(Record)
+_RECORD: Final = msgspec.msgpack.Decoder(Record)
 
 
 @asynccontextmanager

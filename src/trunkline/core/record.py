@@ -23,7 +23,7 @@ class Outcome(StrEnum):
     """The client left."""
 
 
-class Attempted(msgspec.Struct, frozen=True, kw_only=True):
+class Attempted(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """One attempt of a request: a line of what it cost. Milliseconds since the request came; None means unknown.
 
     `charged`: the client was served by it. `problem` is the kind of what went wrong. `cost_nano` is the provider's own
@@ -45,7 +45,7 @@ class Attempted(msgspec.Struct, frozen=True, kw_only=True):
     detail: str | None = None
 
 
-class Considered(msgspec.Struct, frozen=True, kw_only=True):
+class Considered(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """A target that the plan had an eye on. `why` goes on after its name.
 
     `passed_over`: the request could not go there. `foreign`: it is for other callers, and this one is not told of it.
@@ -57,8 +57,8 @@ class Considered(msgspec.Struct, frozen=True, kw_only=True):
     foreign: bool = False
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """One finished request, flat and without content.
+class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One finished request, flat and without content. It is encoded without names: both sides have this class.
 
     Times are milliseconds, as measured by a monotonic clock; `first_token_ms` is None where no content came.
     `problem` is the kind of what went wrong, `detail` our own words on it, without content. `cost_nano` is what the

@@ -123,13 +123,12 @@ class Breaker:
         self._closed_at = None
 
     def _remember(self, now: float, *, is_failure: bool) -> None:
-        if len(self._outcomes) == MAX_REMEMBERED:
-            self._forget()
-        self._outcomes.append((now, is_failure))
+        outcomes = self._outcomes
+        if len(outcomes) == MAX_REMEMBERED:
+            self._failures -= outcomes[0][1]  # it makes room
+        outcomes.append((now, is_failure))
         self._failures += is_failure
-        while self._outcomes and self._outcomes[0][0] < now - self._limits.window_s:
-            self._forget()
-
-    def _forget(self) -> None:
-        _, was_failure = self._outcomes.popleft()
-        self._failures -= was_failure
+        since = now - self._limits.window_s
+        while outcomes[0][0] < since:
+            _, was_failure = outcomes.popleft()
+            self._failures -= was_failure

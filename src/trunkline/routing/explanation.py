@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -14,6 +15,9 @@ from trunkline.routing.policies import RANKS
 if TYPE_CHECKING:
     from trunkline.routing.plan import Plan, Step
     from trunkline.routing.policies import Asked, Candidate
+
+
+ONLY: Final = "is the only target"
 
 
 class Standpoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,7 +67,7 @@ def explained(plan: Plan) -> Explanation:
     """The plan with every fact."""
     return Explanation(
         route=plan.route,
-        policy=tuple(policy.value for policy in plan.policy),
+        policy=names(plan.policy),
         hedge=plan.hedge,
         resume=plan.resume.value if plan.resume is not None else None,
         targets=tuple(_standpoint(step, plan) for step in plan.steps),
@@ -73,12 +77,26 @@ def explained(plan: Plan) -> Explanation:
 
 def considered(plan: Plan) -> tuple[Considered, ...]:
     """The plan as the Record keeps it."""
+    if len(plan.steps) == 1 and not (plan.passed_over or plan.steps[0].why):
+        return _alone(plan.steps[0].target.name)
     asked = [Considered(target=step.target.name, why=_why(step, plan)) for step in plan.steps]
     passed = [
         Considered(target=one.target.name, why=one.reason, passed_over=True, foreign=one.is_foreign)
         for one in plan.passed_over
     ]
     return (*asked, *passed)
+
+
+@lru_cache(1024)
+def _alone(target: str) -> tuple[Considered, ...]:
+    """What is considered in nearly every plan."""
+    return (Considered(target=target, why=ONLY),)
+
+
+@lru_cache(128)
+def names(policies: tuple[Policy, ...]) -> tuple[str, ...]:
+    """The policies as people write them; the same few come again and again."""
+    return tuple(policy.value for policy in policies)
 
 
 def _standpoint(step: Step, plan: Plan) -> Standpoint:
@@ -106,7 +124,7 @@ def _why(step: Step, plan: Plan) -> str:
         return step.why
     candidate = step.candidate
     if len(plan.steps) + len(plan.passed_over) == 1 or candidate is None:
-        return "is the only target"
+        return ONLY
     words = [_by(policy, candidate, step.asked) for policy in plan.policy]
     canary = candidate.leg.canary
     return "; ".join(words if canary is None else [f"is a canary for {canary:.1%} of conversations", *words])

@@ -74,10 +74,13 @@ class _Average:
         self._at = 0.0
 
     def add(self, value: float, now: float, half_life_s: float) -> None:
-        kept = 0.5 ** (max(0.0, now - self._at) / half_life_s)
-        self._sum = self._sum * kept + value
-        self._weight = self._weight * kept + 1.0
-        self._at = max(now, self._at)
+        if now > self._at:
+            kept = 0.5 ** ((now - self._at) / half_life_s)
+            self._sum *= kept
+            self._weight *= kept
+            self._at = now
+        self._sum += value
+        self._weight += 1.0
 
     @property
     def value(self) -> float | None:
