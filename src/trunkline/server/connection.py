@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import httptools
 
+from trunkline.outbox import HeldTransport
 from trunkline.server.channel import Channel
 from trunkline.server.request_head import Refused, check_coding, scope_of, size_of, without_upgrade
 from trunkline.server.response_head import refusal
@@ -69,7 +70,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        self.transport: asyncio.Transport = cast("asyncio.Transport", None)
+        self.transport = cast("HeldTransport", None)
         self._parser = httptools.HttpRequestParser(self)
         self._client: tuple[str, int] | None = None
         self._server_address: tuple[str, int] | None = None
@@ -186,7 +187,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client has connected."""
-        self.transport = cast("asyncio.Transport", transport)
+        self.transport = HeldTransport(transport, self._server.outbox)
         self._client = _address(transport.get_extra_info("peername"))
         self._server_address = _address(transport.get_extra_info("sockname"))
         self._server.enter(self)
@@ -223,6 +224,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def eof_received(self) -> None:
         """The client has ended its side: it has left. The transport closes itself."""
+        self.transport.flush()
         self._leave()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -449,6 +451,7 @@ class Connection(asyncio.BufferedProtocol):
     def _break_off(self, channel: Channel) -> None:
         """Close in the middle of a response, so that the client cannot take what it has for the whole."""
         if channel.ends_with_connection and not self.transport.is_closing():
+            self.transport.flush()
             one: socket.socket = self.transport.get_extra_info("socket")
             one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             self.transport.abort()

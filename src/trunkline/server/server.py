@@ -6,6 +6,7 @@ import asyncio
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any, Final
 
+from trunkline.outbox import Outbox
 from trunkline.server.connection import Connection
 from trunkline.server.limits import ServerLimits
 
@@ -28,13 +29,14 @@ class Server:
     """Serves one application over sockets that listen already. Within a running loop only.
 
     Owns its connections, the tasks that answer their requests, the one timer that watches all deadlines, and what the
-    connections share: the inbox, the coarse time `now` and the Date header's line.
+    connections share: the inbox, the outbox, the coarse time `now` and the Date header's line.
     """
 
     def __init__(self, app: App, limits: ServerLimits | None = None) -> None:
         self._app = app
         self.limits = limits or ServerLimits()
         self.inbox = memoryview(bytearray(INBOX_BYTES))
+        self.outbox = Outbox()
         self._loop = asyncio.get_running_loop()
         self._listening: list[asyncio.Server] = []
         self._connections: set[Connection] = set()
@@ -78,6 +80,7 @@ class Server:
         if self._connections or self._running:
             self._emptied = self._loop.create_future()
             await asyncio.wait({self._emptied}, timeout=within_s)
+        self.outbox.flush()
         for connection in tuple(self._connections):
             connection.transport.abort()
         if self._running:

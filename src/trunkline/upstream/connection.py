@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Final, cast
 import httptools
 
 from trunkline.core.problem import Kind, Problem, Retry, Source
+from trunkline.outbox import HeldTransport
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from trunkline.outbox import Outbox
     from trunkline.upstream.limits import ClientLimits
 
 INBOX_BYTES: Final = 16 * 1024
@@ -40,6 +42,7 @@ class Connection(asyncio.BufferedProtocol):
     Everything that the network does changes its state synchronously, in a callback, and wakes the one task that
     may wait for `arrival`, or calls the one that listens. At most `HIGH_WATER_BYTES + INBOX_BYTES` are buffered.
     `inbox` is a buffer that all connections of one loop share: it is empty again before the loop turns to the next.
+    What is sent leaves with what else is written in the same turn, through the `outbox` that they share as well.
 
     `status` and `headers` (lower-case names, repeated ones joined by ", ") are the current answer's. `on_end` is
     called once, when the connection ends or is aborted; `lost` is done when its socket is closed.
@@ -67,6 +70,7 @@ class Connection(asyncio.BufferedProtocol):
         "_loop",
         "_name",
         "_on_end",
+        "_outbox",
         "_parser",
         "_reading_paused",
         "_sent_at",
@@ -83,10 +87,16 @@ class Connection(asyncio.BufferedProtocol):
     )
 
     def __init__(
-        self, name: str, inbox: memoryview, limits: ClientLimits, on_end: Callable[[Connection], None]
+        self,
+        name: str,
+        inbox: memoryview,
+        outbox: Outbox,
+        limits: ClientLimits,
+        on_end: Callable[[Connection], None],
     ) -> None:
         self._name = name
         self._inbox = inbox
+        self._outbox = outbox
         self._limits = limits
         self._on_end = on_end
         self._loop = asyncio.get_running_loop()
@@ -313,7 +323,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The socket is connected, and TLS is up where it is asked for."""
-        self._transport = cast("asyncio.Transport", transport)
+        self._transport = HeldTransport(transport, self._outbox)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where the next bytes go."""

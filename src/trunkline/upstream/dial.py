@@ -9,6 +9,7 @@ import ssl
 from typing import TYPE_CHECKING, TypeVar
 
 from trunkline.core.problem import Kind, Problem, Retry, Source
+from trunkline.outbox import Outbox
 from trunkline.upstream.address import check_unresolved, find_addresses, find_proxy_addresses
 from trunkline.upstream.connection import INBOX_BYTES, Connection
 from trunkline.upstream.tunnel import open_tunnel
@@ -26,7 +27,7 @@ T = TypeVar("T")
 
 
 class Dialler:
-    """Opens connections. Owns what they share: the TLS context and the inbox.
+    """Opens connections. Owns what they share: the TLS context, the inbox and the outbox.
 
     `ssl_context` replaces the system's trust; it must verify, and gets its ALPN here.
     """
@@ -40,6 +41,7 @@ class Dialler:
         self._ssl_context = ssl_context and _http_only(ssl_context)
         self._resolve = resolve
         self._inbox = memoryview(bytearray(INBOX_BYTES))
+        self._outbox = Outbox()
 
     async def dial(
         self, request: WireRequest, *, connect_s: float, deadline: float, on_end: Callable[[Connection], None]
@@ -84,7 +86,7 @@ class Dialler:
         is_tls = origin.scheme == "https"
         try:
             _, connection = await asyncio.get_running_loop().create_connection(
-                lambda: Connection(origin.authority, self._inbox, self._limits, on_end),
+                lambda: Connection(origin.authority, self._inbox, self._outbox, self._limits, on_end),
                 address,
                 origin.port,
                 ssl=self._tls() if is_tls else None,
@@ -98,7 +100,7 @@ class Dialler:
         self, tunnel: asyncio.Transport, origin: Origin, on_end: Callable[[Connection], None]
     ) -> Connection:
         """The connection at the end of a tunnel; with TLS to the origin itself, as if there were no proxy."""
-        connection = Connection(origin.described, self._inbox, self._limits, on_end)
+        connection = Connection(origin.described, self._inbox, self._outbox, self._limits, on_end)
         transport: asyncio.Transport | None = tunnel
         if origin.scheme == "https":
             try:

@@ -1,0 +1,117 @@
+"""What is written in one turn of the event loop leaves together, at the turn's end.
+
+A turn that finds many connections ready reads from all of them first, and then writes to all of them: the kernel's way
+out stays in the processor's caches, those at the other ends are woken together, and small writes to one socket are one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final, cast
+
+HELD_BYTES: Final = 16 * 1024
+"""The most that is held for one transport: what would make it more leaves at once."""
+
+TOGETHER: Final = 128
+"""How many transports may hold something: in a long turn, the first do not wait for the last."""
+
+
+class Outbox:
+    """Knows which transports of one event loop hold something. Owns the callback in which it leaves."""
+
+    __slots__ = ("_holding", "_loop")
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._holding: list[HeldTransport] = []
+
+    def add(self, one: HeldTransport) -> None:
+        """It holds something, from now on."""
+        holding = self._holding
+        if not holding:
+            self._loop.call_soon(self.flush)
+        holding.append(one)
+        if len(holding) >= TOGETHER:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write out what all of them hold."""
+        holding, self._holding = self._holding, []
+        for one in holding:
+            one.flush()
+
+
+class HeldTransport(asyncio.Transport):
+    """A transport whose small writes leave at the end of the turn. Owns what it holds, at most `HELD_BYTES`.
+
+    Whatever else is done to it finds it as if each write had been done at once: what is held leaves first. Only
+    `abort` drops it, as it drops all that the socket has not taken.
+    """
+
+    __slots__ = ("_held", "_outbox", "_transport")
+
+    def __init__(self, transport: asyncio.BaseTransport, outbox: Outbox) -> None:
+        super().__init__()
+        self._transport = cast("asyncio.Transport", transport)
+        self._outbox = outbox
+        self._held = b""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Have this leave after what was written before it."""
+        held = self._held
+        if len(held) + len(data) > HELD_BYTES:
+            self._write_through(data)
+        elif held:
+            self._held = b"".join((held, data))
+        elif data:
+            self._held = bytes(data)  # what a buffer holds now
+            self._outbox.add(self)
+
+    def _write_through(self, data: bytes | bytearray | memoryview) -> None:
+        held, self._held = self._held, b""
+        if not held:
+            self._transport.write(data)
+        else:
+            self._transport.writelines((held, data))
+
+    def flush(self) -> None:
+        """Write out what is held."""
+        held, self._held = self._held, b""
+        if held and not self._transport.is_closing():
+            self._transport.write(held)
+
+    def write_eof(self) -> None:
+        """End this side, after what was written."""
+        self.flush()
+        self._transport.write_eof()
+
+    def close(self) -> None:
+        """Close it, once all that was written has left."""
+        self.flush()
+        self._transport.close()
+
+    def abort(self) -> None:
+        """Close it at once."""
+        self._held = b""
+        self._transport.abort()
+
+    def get_write_buffer_size(self) -> int:
+        """What the socket has not taken."""
+        self.flush()
+        return self._transport.get_write_buffer_size()
+
+    def is_closing(self) -> bool:
+        """Whether it is closed, or will be."""
+        return self._transport.is_closing()
+
+    def pause_reading(self) -> None:
+        """Read no more."""
+        self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read on."""
+        self._transport.resume_reading()
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """Of the transport itself."""
+        return self._transport.get_extra_info(name, default)
