@@ -51,6 +51,7 @@ def exchange_of(ingress: Ingress, body: bytes, *, route: str = "/api/chat", limi
         envelope=ingress.peek(body),
         caller=Caller(),
         catalog=Catalog(providers=()),
+        clock=asyncio.get_running_loop().time,
         started=asyncio.get_running_loop().time(),
         limit_s=limit_s,
     )

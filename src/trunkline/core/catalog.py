@@ -306,6 +306,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     policy: tuple[Policy, ...] = (Policy.PRIORITY,)
     hedge: bool = False
     resume: Resume | None = None
+    only: Target | None = None
+    """The target of a route that is nothing but a model's name: there is no condition, and no other credential."""
 
 
 MAX_KNOWN = 1_000
@@ -381,7 +383,7 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
             if route.name == known:
                 return route
         target = self.resolve(name)
-        return Route(name=target.name, legs=(Leg(target=target),))
+        return Route(name=target.name, legs=(Leg(target=target),), only=None if target.provider.spares else target)
 
     def resolve(self, name: str | None) -> Target:
         """The target that a model's name means; None means the default.

@@ -36,10 +36,13 @@ _TEXTS = msgspec.json.Decoder(list[str] | None)
 
 CONVERSATION_NAMES: Final = ("session_id", "prompt_cache_key")
 
-_SEVERAL: Final = frozenset({"models", "fallbacks"})
-
 PLANNED: Final = ("models", "fallbacks", "provider", "route")
 """The planner's fields: they never go upstream as they came."""
+
+
+def read_model(fields: JsonFields) -> str:
+    """The model that is asked for, where no other is. Raises Problem INVALID_REQUEST naming the field."""
+    return _name(fields, "model", fields.needed_text("model"))
 
 
 def read_models(fields: JsonFields) -> tuple[str, tuple[str, ...]]:
@@ -47,8 +50,6 @@ def read_models(fields: JsonFields) -> tuple[str, tuple[str, ...]]:
 
     Raises Problem INVALID_REQUEST naming the field.
     """
-    if fields.has_none_of(_SEVERAL):
-        return _name(fields, "model", fields.needed_text("model")), ()
     named = [_name(fields, "models", name) for name in fields.texts("models")]
     named += [_name(fallback, "model", fallback.needed_text("model")) for fallback in fields.objects("fallbacks")]
     if len(named) > MAX_FALLBACKS:

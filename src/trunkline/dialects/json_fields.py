@@ -78,7 +78,8 @@ class JsonFields:
 
     def starts_with(self, name: str, start: bytes) -> bool:
         """Whether the field is a value that begins so: `{`, `[` or a quote."""
-        return self.has(name) and bytes(memoryview(self._fields[name])[: len(start)]) == start
+        raw = self._fields.get(name)
+        return raw is not None and bytes(memoryview(raw)[: len(start)]) == start
 
     def text(self, name: str) -> str | None:
         """A string."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Final
 
 from trunkline.core.caller import Caller
@@ -77,6 +78,7 @@ class Explain:
             envelope=ingress.peek(body) if read is None else read(ingress),
             caller=caller,
             catalog=self._catalog(),
+            clock=time.monotonic,
             started=0.0,
             policy=policy,
         )

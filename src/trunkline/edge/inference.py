@@ -113,6 +113,7 @@ class Inference:
                 envelope=envelope,
                 caller=caller,
                 catalog=self._catalog(),
+                clock=request.loop.time,
                 started=request.started,
                 created=int(self._now()),
                 policy=wishes.policy,
@@ -132,7 +133,7 @@ class Inference:
 
     async def _watched(self, exchange: Exchange, request: Request, receive: Receive, answer: Answer) -> None:
         request.is_recorded = True
-        task = asyncio.current_task()
+        task = asyncio.current_task(request.loop)
         assert task is not None  # noqa: S101 - an ASGI app runs in a task
         watch = _Watch(receive, request.channel, task)
         self._running.enter(exchange, task)

@@ -10,6 +10,7 @@ from urllib.parse import parse_qs
 from trunkline.core.problem import invalid
 
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
     from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 
     Scope = MutableMapping[str, Any]
@@ -21,6 +22,22 @@ if TYPE_CHECKING:
 
 _ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 _ONCE: Final = frozenset({"host", "content-length", "content-type", "authorization", "origin", "idempotency-key"})
+
+
+class _Ids:
+    """Makes request ids. Owns random bytes that were fetched for many of them: each fetch is a system call."""
+
+    def __init__(self) -> None:
+        self._bytes = memoryview(b"")
+
+    def new(self) -> str:
+        if not self._bytes:
+            self._bytes = memoryview(urandom(16 * 256))
+        made, self._bytes = self._bytes[:16], self._bytes[16:]
+        return made.hex()
+
+
+_IDS: Final = _Ids()
 
 
 class ClientLeft(Exception):
@@ -36,6 +53,7 @@ class Request:
         "id",
         "is_read",
         "is_recorded",
+        "loop",
         "method",
         "path",
         "repeated",
@@ -44,12 +62,13 @@ class Request:
         "write_problem",
     )
 
-    def __init__(self, scope: Scope, started: float) -> None:
+    def __init__(self, scope: Scope, loop: AbstractEventLoop) -> None:
         self.scope = scope
         self.channel = channel_of(scope)
         self.method: str = scope["method"]
         self.path: str = scope["path"]
-        self.started = started
+        self.loop = loop
+        self.started = loop.time()
         self.write_problem: WriteProblem | None = None
         """Set by a handler that knows the client's dialect better than the route does."""
         self.is_read = False
@@ -63,7 +82,7 @@ class Request:
         if len(self.headers) < len(raw):
             self._keep_first(raw)
         given = self.headers.get("x-request-id")
-        self.id = given if given is not None and _ID.fullmatch(given) else urandom(16).hex()
+        self.id = given if given is not None and _ID.fullmatch(given) else _IDS.new()
 
     def _keep_first(self, raw: Iterable[tuple[bytes, bytes]]) -> None:
         headers: dict[str, str] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asyncio import get_running_loop, to_thread
+from asyncio import to_thread
 from contextlib import closing
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -127,7 +127,7 @@ class Attempter:
         return committed
 
     async def _until_content(self, exchange: Exchange, one: Try, deadline: float) -> Attempt:
-        clock = get_running_loop().time
+        clock = exchange.clock
         target, tally = one.target, one.tally
         egress = self._egresses[target.provider.dialect]
         is_verbatim = _is_verbatim(exchange, egress)
@@ -166,7 +166,7 @@ class Attempter:
             events = egress.read_events(body, target)
         else:
             events = await to_thread(egress.read_events, body, target)
-        one.tally.add(events, get_running_loop().time())
+        one.tally.add(events, exchange.clock())
         if not is_verbatim:
             ingress = cast("WholeIngress", exchange.ingress)  # others always stream
             body = ingress.write_reply(fold(events), exchange.opening(target))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
@@ -125,6 +126,8 @@ class Exchange(msgspec.Struct, eq=False):
     envelope: Envelope
     caller: Caller
     catalog: Catalog
+    clock: Callable[[], float]
+    """The event loop's: asked for here, as to look for the running loop costs a system call."""
     started: float
     created: int = 0
     policy: tuple[Policy, ...] | None = None

@@ -59,7 +59,7 @@ class Failover:
 
     async def committed(self, exchange: Exchange, plan: Plan) -> Attempt | Whole:
         """The first target's answer that has content. Raises the most telling Problem where none gives any."""
-        clock = asyncio.get_running_loop().time
+        clock = exchange.clock
         now = clock()
         budget, hedges = self._budgets(now)
         budget.earn(now)
@@ -92,7 +92,7 @@ class Failover:
 
     async def resumed(self, exchange: Exchange, targets: Sequence[Target]) -> Attempt | None:
         """The first of these targets' answers that has content; None where there is none, or no retry is left."""
-        clock = asyncio.get_running_loop().time
+        clock = exchange.clock
         budget, _ = self._budgets(clock())
         for target in targets[: 1 + self._limits.attempts]:
             if not (budget.spend(clock()) and exchange.hold.extend()):
@@ -124,7 +124,7 @@ class Failover:
         tasks = [asyncio.create_task(self._attempt(exchange, target, accepts_empty=True))]
         try:
             await asyncio.wait(tasks, timeout=slow_s)
-            now = asyncio.get_running_loop().time()
+            now = exchange.clock()
             if not tasks[0].done() and hedges.spend(now) and exchange.hold.extend():
                 tasks.append(asyncio.create_task(self._attempt(exchange, others.pop(0), accepts_empty=True)))
             running = set(tasks)
@@ -156,7 +156,7 @@ class Failover:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _attempt(self, exchange: Exchange, target: Target, *, accepts_empty: bool) -> Attempt | Whole:
-        clock = asyncio.get_running_loop().time
+        clock = exchange.clock
         begun = clock()
         tally = Tally(keeps_text=exchange.turn is not None, commits_on_reasoning=exchange.ingress.commits_on_reasoning)
         one = Try(target, tally, begun, self._health.begin(target, begun))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asyncio import CancelledError, current_task, get_running_loop, to_thread
+from asyncio import CancelledError, current_task, to_thread
 from typing import TYPE_CHECKING, Self
 
 import msgspec
@@ -72,7 +72,7 @@ class Gateway:
 
     def settle(self, exchange: Exchange, problem: Problem | None, *, is_cancelled: bool) -> None:
         """The end, however it came."""
-        now = get_running_loop().time()
+        now = exchange.clock()
         settle(exchange, problem=problem, is_cancelled=is_cancelled, now=now, sinks=self._sinks, history=self._history)
 
     async def _join_session(self, exchange: Exchange) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from asyncio import get_running_loop
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -73,7 +72,7 @@ def receipted(exchange: Exchange, body: bytes) -> bytes:
 
 
 def _receipt(exchange: Exchange) -> bytes:
-    record = record_of(exchange, Outcome.COMPLETE, None, get_running_loop().time())
+    record = record_of(exchange, Outcome.COMPLETE, None, exchange.clock())
     return msgspec.json.encode(receipt(record, for_admin=exchange.caller.is_admin))
 
 

@@ -112,11 +112,10 @@ def plan(wanted: Wanted, rules: Rules) -> Plan:
     INVALID_REQUEST or CONTEXT_TOO_LONG where no target can do what the request needs, and RATE_LIMITED, KEY_REFUSED or
     UNAVAILABLE, with the time to wait, where none of those that could may be asked now.
     """
+    only = _only(wanted, rules)
+    if only is not None:
+        return only
     routes = _routes(wanted)
-    if len(routes) == 1 and wanted.envelope.preferences is None and not wanted.explains:
-        only = _only(routes[0], wanted, rules)
-        if only is not None:
-            return only
     passed: list[PassedOver] = []
     steps: list[Step] = []
     consumed: frozenset[str] = frozenset()
@@ -136,23 +135,20 @@ def plan(wanted: Wanted, rules: Rules) -> Plan:
     return Plan(tuple(steps), tuple(passed), consumed, first.name, _policies(first, wanted), first.hedge, first.resume)
 
 
-def _only(route: Route, wanted: Wanted, rules: Rules) -> Plan | None:
+def _only(wanted: Wanted, rules: Rules) -> Plan | None:
     """The plan where there is nothing to choose: one target with one key, in health; as for nearly every request."""
-    if len(route.legs) != 1:
+    envelope = wanted.envelope
+    if envelope.fallbacks or envelope.preferences is not None or wanted.explains:
         return None
-    (leg,) = route.legs
-    if leg.target.provider.spares or _against(leg, wanted, rules, frozenset()):
+    route = _route(envelope.model, wanted)
+    target = route.only
+    if target is None or _lacking(target, wanted, rules) or _short(target, wanted):
         return None
-    standing = rules.standing(leg.target)
+    standing = rules.standing(target)
     if standing.verdict.state is not State.CLOSED or standing.share < 1:
         return None
-    return Plan(
-        (Step(leg.target, standing, None, ""),),
-        route=route.name,
-        policy=_policies(route, wanted),
-        hedge=route.hedge,
-        resume=route.resume,
-    )
+    policy = route.policy if wanted.policy is None else wanted.policy
+    return Plan((Step(target, standing, None, ""),), route=route.name, policy=policy)
 
 
 def _routes(wanted: Wanted) -> list[Route]:
@@ -296,7 +292,10 @@ def _may_serve(leg: Leg, wanted: Wanted, rules: Rules, passed: list[PassedOver],
 def _against(leg: Leg, wanted: Wanted, rules: Rules, consumed: frozenset[str]) -> str:
     """Why this leg is not for this request; empty where it is."""
     return (
-        _unwanted(leg, wanted, consumed) or _unmet(leg, wanted) or _lacking(leg, wanted, rules) or _short(leg, wanted)
+        _unwanted(leg, wanted, consumed)
+        or _unmet(leg, wanted)
+        or _lacking(leg.target, wanted, rules)
+        or _short(leg.target, wanted)
     )
 
 
@@ -344,9 +343,9 @@ def _unmet(leg: Leg, wanted: Wanted) -> str:
     return ""
 
 
-def _lacking(leg: Leg, wanted: Wanted, rules: Rules) -> str:
+def _lacking(target: Target, wanted: Wanted, rules: Rules) -> str:
     """What of the request the target, or its dialect, has no place for."""
-    target, offers = leg.target, rules.offers
+    offers = rules.offers
     dialect, known = target.provider.dialect, target.model.offers
     match wanted.envelope.operation:
         case Operation.COUNT:
@@ -373,9 +372,9 @@ _ASKED = _ALL - {Need.EMBEDDINGS, Need.TOKENS}
 TOO_LONG = "has a context that is too short for it"
 
 
-def _short(leg: Leg, wanted: Wanted) -> str:
+def _short(target: Target, wanted: Wanted) -> str:
     """Whether the conversation is surely longer than the model's context: a token is hardly ever more than 4 bytes."""
-    context, is_many = leg.target.model.context_tokens, wanted.envelope.operation is Operation.EMBED
+    context, is_many = target.model.context_tokens, wanted.envelope.operation is Operation.EMBED
     if context is None or is_many or wanted.envelope.is_kept or wanted.size <= context * BYTES_PER_TOKEN:
         return ""
     return TOO_LONG if wanted.facts().text_bytes > context * BYTES_PER_TOKEN else ""

@@ -140,6 +140,7 @@ class Client:
         self._connections: set[Connection] = set()
         self._heads = Heads()
         self._is_closed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def open_connections(self) -> int:
@@ -169,7 +170,8 @@ class Client:
         """
         if self._is_closed:
             raise closed_problem()
-        if asyncio.get_running_loop().time() >= deadline:
+        loop = self._loop = self._loop or asyncio.get_running_loop()
+        if loop.time() >= deadline:
             raise TimeoutError
         if request.origin.account:
             request = await self.authenticated(request, deadline)

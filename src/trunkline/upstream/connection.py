@@ -169,7 +169,7 @@ class Connection(asyncio.BufferedProtocol):
         self._sent_at = self._loop.time()
         if len(body) > WRITE_BYTES:
             await self._send_in_pieces(head, body, deadline)
-        elif self._failure is None and not (transport := cast("asyncio.Transport", self._transport)).is_closing():
+        elif self._failure is None and (transport := self._transport) is not None and not transport.is_closing():
             transport.write(head + body)
         while not self._has_head:
             if self._failure is not None:
@@ -428,7 +428,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def on_headers_complete(self) -> None:
         """The head is complete: what does it say about the body?"""
-        parser = cast("httptools.HttpResponseParser", self._parser)
+        parser = self._parser
+        assert parser is not None  # noqa: S101 - it is what calls this
         self.status = status = parser.get_status_code()
         version = parser.get_http_version()
         if version not in {"1.1", "1.0"} or status < 100 or status == 101:

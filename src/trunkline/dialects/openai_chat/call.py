@@ -43,9 +43,6 @@ from trunkline.dialects.openai_chat.wire import NAME, Entry, entries, entry_text
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-LIMITS: Final = frozenset({"max_tokens", "max_completion_tokens"})
-"""The names of the answer's limit."""
-
 _ROLES: Final[Mapping[str, Role]] = {
     "system": Role.SYSTEM,
     "developer": Role.SYSTEM,
@@ -370,8 +367,6 @@ def _thinking(fields: JsonFields) -> Thinking | None:
 
 def read_limit(keys: JsonFields) -> int | None:
     """The limit of the answer, under either of its names. Raises Problem where the two differ."""
-    if keys.has_none_of(LIMITS):
-        return None
     newer, older = keys.integer("max_completion_tokens"), keys.integer("max_tokens")
     for name, value in (("max_completion_tokens", newer), ("max_tokens", older)):
         if value is not None and value < 1:

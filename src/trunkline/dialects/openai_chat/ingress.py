@@ -18,6 +18,7 @@ from trunkline.dialects import sse
 from trunkline.dialects.asked_models import (
     CONVERSATION_NAMES,
     conversation_name,
+    read_model,
     read_models,
     read_preferences,
 )
@@ -44,8 +45,14 @@ Source: https://openrouter.ai/docs/app-attribution (read 2026-11-25)."""
 
 MAX_ANSWERS: Final = 128
 
-_WISHES: Final = frozenset({"n", "service_tier", "provider", "stream_options", "usage", *CONVERSATION_NAMES})
-"""What planning looks at beside the model, the stream and the limit: most requests have none of it."""
+_SELDOM: Final = frozenset(
+    {
+        *("models", "fallbacks", "provider", "n", "service_tier", "stream_options", "usage"),
+        *("max_tokens", "max_completion_tokens"),
+        *CONVERSATION_NAMES,
+    }
+)
+"""What planning looks at beside the model and whether to stream: many requests have none of it."""
 
 
 class OpenAIChatIngress:
@@ -62,12 +69,13 @@ class OpenAIChatIngress:
         """The top-level keys that planning needs. Raises Problem INVALID_REQUEST naming the field."""
         keys = top_level(body)
         fields = JsonFields(keys)
-        model, fallbacks = read_models(fields)
+        is_plain = fields.has_none_of(_SELDOM)
+        model, fallbacks = (read_model(fields), ()) if is_plain else read_models(fields)
         if not fields.starts_with("messages", b"["):
             raise fields.wrong("messages", "must be a list of objects")
-        stream, max_tokens = fields.flag("stream") or False, read_limit(fields)
-        if fields.has_none_of(_WISHES):
-            return Envelope(model=model, fallbacks=fallbacks, stream=stream, max_tokens=max_tokens, keys=keys)
+        stream = fields.flag("stream") or False
+        if is_plain:
+            return Envelope(model=model, stream=stream, keys=keys)
         n = fields.integer("n")
         if n is not None and not 1 <= n <= MAX_ANSWERS:
             raise fields.wrong("n", f"must be from 1 to {MAX_ANSWERS}")
@@ -77,7 +85,7 @@ class OpenAIChatIngress:
             fallbacks=fallbacks,
             preferences=read_preferences(fields),
             stream=stream,
-            max_tokens=max_tokens,
+            max_tokens=read_limit(fields),
             wants_usage=wants_usage(fields),
             conversation=conversation_name(fields),
             keys=keys,

@@ -30,7 +30,6 @@ from trunkline.dialects.openai_chat.wire import (
     Piece,
     ToolPiece,
     Whole,
-    WholeChoice,
     entries,
     entry_text,
     joined,
@@ -359,14 +358,15 @@ def _text_alone(chunk: Chunk) -> str | None:
 
 def _plain(whole: Whole) -> list[Event] | None:
     """The events of an answer that is one text to its end and nothing else, as most are; None for any other."""
-    if whole.error is not None or whole.search_results or whole.citations or len(whole.choices or ()) != 1:
+    choices = whole.choices
+    if whole.error is not None or whole.search_results or whole.citations or not choices or len(choices) > 1:
         return None
-    (choice,) = cast("list[WholeChoice]", whole.choices)
+    choice = choices[0]
     message, reason = choice.message, _PLAIN_FINISH.get(choice.finish_reason or "")
     if message is None or reason is None or choice.index or choice.error is not None:
         return None
     text, told = message.content, (choice.logprobs, message.annotations, message.reasoning_details)
-    if not (text and isinstance(text, str)) or not _NOTHING.issuperset(map(bytes, told)):
+    if not (text and isinstance(text, str)) or (any(told) and not _NOTHING.issuperset(map(bytes, told))):
         return None
     if message.reasoning or message.reasoning_content or message.refusal or message.tool_calls:
         return None
