@@ -45,6 +45,21 @@ except ValueError:
     structlog.get_logger("trunkline").exception("unexpected fault", request_id="r-fault")
 """
 
+IN_ONE_TURN = """
+import asyncio
+import structlog
+from trunkline.telemetry import configure_logging
+
+configure_logging("info", "json")
+
+async def tell():
+    for number in range(3):
+        structlog.get_logger("one").info("first", number=number)
+        structlog.get_logger("another").info("second", number=number)
+
+asyncio.run(tell())
+"""
+
 SAMPLES = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
@@ -170,6 +185,14 @@ def test_a_terminal_gets_the_form_for_people_unless_told_otherwise(log_format: s
         os.close(its)
     assert shown.startswith("{") is not is_pretty
     assert "r-1" in shown
+
+
+def test_lines_of_one_turn_of_the_loop_leave_in_the_order_in_which_they_came() -> None:
+    done = subprocess.run([sys.executable, "-c", IN_ONE_TURN], stderr=subprocess.PIPE, timeout=30, check=True)
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert [(line["event"], line["number"]) for line in lines] == [
+        (event, number) for number in range(3) for event in ("first", "second")
+    ]
 
 
 def test_without_a_terminal_it_is_json() -> None:

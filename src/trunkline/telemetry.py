@@ -84,7 +84,12 @@ def _timestamp() -> str:
 @lru_cache(1)
 def _iso_of(now_ms: int) -> str:
     second, ms = divmod(now_ms, 1000)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(second))}.{ms:03}Z"
+    return f"{_second(second)}.{ms:03}Z"
+
+
+@lru_cache(1)
+def _second(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
 
 
 def _json_line(_: Any, __: str, event: EventDict) -> str:

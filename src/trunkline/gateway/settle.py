@@ -88,8 +88,14 @@ def _tell_health(served: Try, problem: Problem | None, now: float, *, is_cancell
 def record_of(exchange: Exchange, outcome: Outcome, problem: Problem | None, now: float) -> Record:
     """What is to be told of this request, as far as it has come."""
     plan, told = exchange.plan, exchange.told
-    attempts = [_attempted(exchange, one, now) for one in exchange.tries]
-    served = _as_one([one for one in attempts if one.charged])
+    attempts: list[Attempted] = []
+    charged: list[Attempted] = []
+    for one in exchange.tries:
+        attempt = _attempted(exchange, one, now)
+        attempts.append(attempt)
+        if one.is_charged:
+            charged.append(attempt)
+    served = _as_one(charged)
     first_token_ms = served.first_token_ms if served is not None else None
     has_answer = outcome is Outcome.COMPLETE or outcome is Outcome.CUT or first_token_ms is not None
     # By position: for so many fields, msgspec takes eight times as long where they are named.

@@ -30,23 +30,25 @@ MAX_DOUBLINGS: Final = 16
 
 
 class Breaker:
-    """Owns the outcomes of the last window, and since when it is open."""
+    """Owns when it answered and failed within the last window, and since when it is open."""
 
     __slots__ = (
+        "_answers",
         "_closed_at",
         "_consecutive",
         "_doublings",
         "_failures",
         "_limits",
-        "_outcomes",
         "_probed_at",
         "_until",
     )
 
     def __init__(self, limits: BreakerLimits) -> None:
         self._limits = limits
-        self._outcomes: deque[tuple[float, bool]] = deque(maxlen=MAX_REMEMBERED)
-        self._failures = 0
+        self._answers: deque[float] = deque(maxlen=MAX_REMEMBERED)
+        """When it answered, well or not. What is older than the window is forgotten at the next failure."""
+        self._failures: deque[float] = deque(maxlen=MAX_REMEMBERED)
+        """When it failed."""
         self._consecutive = 0
         self._doublings = 0
         self._until: float | None = None
@@ -94,9 +96,9 @@ class Breaker:
             self._until = None
             self._doublings = 0
             self._closed_at = now
-            self._outcomes.clear()
-            self._failures = 0
-        self._remember(now, is_failure=False)
+            self._answers.clear()
+            self._failures.clear()
+        self._answers.append(now)
 
     def fail(self, now: float, chance: float) -> None:
         """It has failed by a fault of its own. `chance`, from 0 to 1, spreads the moment at which it is tried again."""
@@ -109,11 +111,9 @@ class Breaker:
                 self._open(now, chance)
             return
         self._consecutive += 1
-        self._remember(now, is_failure=True)
-        limits = self._limits
-        answers = len(self._outcomes)
-        is_failing = answers >= limits.least and self._failures >= limits.share * answers
-        if self._consecutive >= limits.consecutive or is_failing:
+        self._answers.append(now)
+        self._failures.append(now)
+        if self._consecutive >= self._limits.consecutive or self._fails_often(now):
             self._open(now, chance)
 
     def _open(self, now: float, chance: float) -> None:
@@ -122,13 +122,11 @@ class Breaker:
         self._until = now + lasts * (1 - limits.jitter * chance)
         self._closed_at = None
 
-    def _remember(self, now: float, *, is_failure: bool) -> None:
-        outcomes = self._outcomes
-        if len(outcomes) == MAX_REMEMBERED:
-            self._failures -= outcomes[0][1]  # it makes room
-        outcomes.append((now, is_failure))
-        self._failures += is_failure
-        since = now - self._limits.window_s
-        while outcomes[0][0] < since:
-            _, was_failure = outcomes.popleft()
-            self._failures -= was_failure
+    def _fails_often(self, now: float) -> bool:
+        """Whether too many of the window's answers are failures; it has failed just now."""
+        answers, failures, limits = self._answers, self._failures, self._limits
+        while answers[0] < now - limits.window_s:
+            answers.popleft()
+        while failures[0] < answers[0]:
+            failures.popleft()
+        return len(answers) >= limits.least and len(failures) >= limits.share * len(answers)

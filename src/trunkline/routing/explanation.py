@@ -87,7 +87,7 @@ def considered(plan: Plan) -> tuple[Considered, ...]:
     return (*asked, *passed)
 
 
-@lru_cache(1024)
+@lru_cache(128)
 def _alone(target: str) -> tuple[Considered, ...]:
     """What is considered in nearly every plan."""
     return (Considered(target=target, why=ONLY),)

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict, deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from trunkline.core.problem import Kind, Source
+from trunkline.core.resilience import HealthLimits
 from trunkline.routing.breaker import Breaker, State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from trunkline.core.catalog import Target
     from trunkline.core.problem import Problem
-    from trunkline.core.resilience import BreakerLimits, HealthLimits
+    from trunkline.core.resilience import BreakerLimits
 
 Key = tuple[str, str, str]
 
@@ -153,7 +153,7 @@ class Health:
         if is_probe:
             known.breaker.probe(now)
         known.in_flight += 1
-        return Watch(known, self._limits, self._chance, is_probe=is_probe)
+        return Watch(known, self._limits, self._chance, is_probe)
 
     def _known(self, target: Target) -> _Target:
         key = key_of(target)
@@ -173,17 +173,14 @@ class Health:
         return idle is not None
 
 
-class Watch:
+class Watch(msgspec.Struct, eq=False):
     """One attempt under way, and the only way to tell how it ended."""
 
-    __slots__ = ("_chance", "_is_over", "_is_probe", "_limits", "_target")
-
-    def __init__(self, target: _Target, limits: HealthLimits, chance: Callable[[], float], *, is_probe: bool) -> None:
-        self._target = target
-        self._limits = limits
-        self._chance = chance
-        self._is_probe = is_probe
-        self._is_over = False
+    _target: _Target
+    _limits: HealthLimits
+    _chance: Callable[[], float]
+    _is_probe: bool
+    _is_over: bool = False
 
     def first_token(self, seconds: float, now: float) -> None:
         """The first content has come, so long after the attempt began: the target works."""

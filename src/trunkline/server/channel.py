@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, MutableMapping
 
     from trunkline.server.connection import Connection
+    from trunkline.server.server import Server
 
     Scope = MutableMapping[str, Any]
     Message = MutableMapping[str, Any]
@@ -41,6 +42,7 @@ class Channel:
         "_on_disconnect",
         "_pieces",
         "_room",
+        "_server",
         "_start",
         "has_ended",
         "is_full",
@@ -55,6 +57,7 @@ class Channel:
     def __init__(
         self,
         connection: Connection,
+        server: Server,
         headers: list[tuple[bytes, bytes]],
         *,
         is_head: bool,
@@ -62,6 +65,7 @@ class Channel:
         keeps_alive: bool,
     ) -> None:
         self._connection = connection
+        self._server = server
         self.request_headers = headers
         self._is_head = is_head
         self.is_http11 = is_http11
@@ -203,7 +207,8 @@ class Channel:
         self._on_disconnect = None
         is_short = self._left > 0
         self._connection.finish(self, is_whole=not is_short)
-        self.wake()
+        if self._arrival is not None:
+            self._arrival.set()
         if is_short:
             raise RuntimeError("The body is shorter than its content-length.")
 
@@ -241,12 +246,16 @@ class Channel:
         start, self._start = self._start, None
         assert start is not None  # noqa: S101 - the callers looked
         self._is_open = False  # should a header be refused below, nothing has left
+        server = self._server
+        status, headers = start
         head, self._left, self.keeps_alive = render(
-            *start,
-            self._connection.date,
+            status,
+            headers,
+            server.date,
             is_head=self._is_head,
             is_http11=self.is_http11,
-            keeps_alive=self.keeps_alive and not self._connection.says_close(self),
+            # What is still to come of the request is not read: nothing can follow it.
+            keeps_alive=self.keeps_alive and self.is_whole and not server.is_closing,
             length=length,
         )
         self._is_open = True

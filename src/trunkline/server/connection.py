@@ -108,15 +108,6 @@ class Connection(asyncio.BufferedProtocol):
 
     # What the channel asks of it.
 
-    @property
-    def date(self) -> bytes:
-        """The Date header of this second."""
-        return self._server.date
-
-    def says_close(self, channel: Channel) -> bool:
-        """Whether this response is its connection's last."""
-        return self._server.is_closing or self._incoming is channel
-
     def resume_reading(self) -> None:
         """The body was taken: let more of it come."""
         if self._is_paused and not self.transport.is_closing():
@@ -279,7 +270,7 @@ class Connection(asyncio.BufferedProtocol):
             return
         is_http11 = version == "1.1"
         keeps_alive = is_http11 and parser.should_keep_alive()
-        channel = Channel(self, headers, is_head=method == "HEAD", is_http11=is_http11, keeps_alive=keeps_alive)
+        channel = Channel(self, server, headers, is_head=method == "HEAD", is_http11=is_http11, keeps_alive=keeps_alive)
         scope = scope_of(method, target, version, headers, channel)
         scope["client"], scope["server"] = self._client, self._server_address
         self._target = b""
@@ -287,8 +278,8 @@ class Connection(asyncio.BufferedProtocol):
         self._head_bytes = 0
         self._is_final = not keeps_alive
         if self._answered is None and not self._is_full and not self._waiting:
-            self._incoming = channel
-            self._begin(channel, scope)
+            self._incoming = self._answered = channel
+            server.run(channel, scope)
         else:
             self._wait(channel, scope)
             self._incoming = channel
@@ -321,10 +312,6 @@ class Connection(asyncio.BufferedProtocol):
 
     # What follows from it.
 
-    def _begin(self, channel: Channel, scope: dict[str, Any]) -> None:
-        self._answered = channel
-        self._server.run(channel, scope)
-
     def _wait(self, channel: Channel, scope: dict[str, Any]) -> None:
         if self._waiting is None:
             self._waiting = deque()
@@ -340,7 +327,8 @@ class Connection(asyncio.BufferedProtocol):
         if self._waiting:
             channel, scope = self._waiting.popleft()
             self.deadline = now + limits.body_window_s if channel is self._incoming else NEVER
-            self._begin(channel, scope)
+            self._answered = channel
+            self._server.run(channel, scope)
         elif self._refusal is not None:
             self._refuse(self._refusal)
         elif self._server.closes_idle:

@@ -71,7 +71,7 @@ def render(
 
 def _block_of(headers: Collection[tuple[bytes, bytes]]) -> tuple[bytes, int | None, bool, bool]:
     """The headers' lines, the content-length, whether a date is among them, and whether they wish to close."""
-    pieces: list[bytes] = []
+    lines: list[bytes] = []
     declared: int | None = None
     is_dated = closes = False
     for name, value in headers:
@@ -83,10 +83,10 @@ def _block_of(headers: Collection[tuple[bytes, bytes]]) -> tuple[bytes, int | No
             else:
                 closes = closes or (name == b"connection" and b"close" in value.lower())
                 continue
-        pieces += (name, b": ", value, b"\r\n")
-    block = b"".join(pieces)
-    count = len(pieces) // 4
-    if block.count(b"\n") != count or block.count(b"\r") != count or b"\0" in block:
+        lines.append(b": ".join((name, value)))
+    lines.append(b"")
+    block = b"\r\n".join(lines)
+    if len(block.translate(None, b"\r\n\0")) != len(block) - 2 * (len(lines) - 1):
         raise RuntimeError("A response header holds CR, LF or NUL.")
     return block, declared, is_dated, closes
 

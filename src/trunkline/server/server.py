@@ -109,7 +109,8 @@ class Server:
 
     def run(self, channel: Channel, scope: dict[str, Any]) -> None:
         """Have a request answered, in a task."""
-        self._running[channel] = self._loop.create_task(channel.run(self._app, scope))
+        # Not by the loop, which would number it first: that takes a quarter of what a task does.
+        self._running[channel] = asyncio.Task(channel.run(self._app, scope), loop=self._loop, name="a request")
 
     def settle(self, channel: Channel) -> None:
         """A request's task ends."""
