@@ -47,47 +47,51 @@ class Tally:
     features: set[Feature] = field(default_factory=set[Feature])
     """What it holds that some dialects have no word for."""
     _pieces: list[str] = field(default_factory=list[str])
-    _kinds: dict[int, BlockKind] = field(default_factory=dict[int, BlockKind])
+    _hidden: set[int] = field(default_factory=set[int])
+    """The blocks that a reader of the answer does not see."""
 
     def add(self, events: Iterable[Event], now: float) -> bool:
         """Count these events; whether content was among them, as this client sees it."""
         content = False
         for event in events:
-            match event:
-                case Delta():
-                    content = self._add_text(event) or content
-                case Start():
-                    content = self._add_block(event) or content
-                case End(citations=citations):
-                    if citations:
-                        self.features.update(features(event))
-                case Usage():
-                    self.usage = event
-                case Finish():
-                    self.finish = event
-                    self.features.update(features(event))
-                case Head():
-                    self.head = event
+            if not isinstance(event, Delta):
+                content = self._note(event) or content
+                continue
+            text = event.text
+            self.written_bytes += len(text) if text.isascii() else len(text.encode(errors="replace"))
+            if event.logprobs:
+                self.features.update(features(event))
+            is_seen = event.index not in self._hidden
+            if is_seen and self.keeps_text:
+                self._pieces.append(text)
+            if text and (is_seen or self.commits_on_reasoning):
+                content = True
         if content and not self.has_content:
             self.has_content = True
             self.first_content_at = now
         return content
 
-    def _add_block(self, start: Start) -> bool:
-        self._kinds[start.index] = start.kind
-        if start.kind is not BlockKind.TEXT:
-            self.features.update(features(start))
-        return start.kind is BlockKind.TOOL_CALL
-
-    def _add_text(self, delta: Delta) -> bool:
-        kind = self._kinds.get(delta.index, BlockKind.TEXT)
-        text = delta.text
-        self.written_bytes += len(text) if text.isascii() else len(text.encode(errors="replace"))
-        if delta.logprobs:
-            self.features.update(features(delta))
-        if self.keeps_text and kind in SEEN:
-            self._pieces.append(delta.text)
-        return bool(delta.text) and (kind in SEEN or self.commits_on_reasoning)
+    def _note(self, event: Head | Start | End | Usage | Finish) -> bool:
+        match event:
+            case Start(index=index, kind=kind):
+                if kind in SEEN:
+                    self._hidden.discard(index)
+                else:
+                    self._hidden.add(index)
+                if kind is not BlockKind.TEXT:
+                    self.features.update(features(event))
+                return kind is BlockKind.TOOL_CALL
+            case End(citations=citations):
+                if citations:
+                    self.features.update(features(event))
+            case Usage():
+                self.usage = event
+            case Finish():
+                self.finish = event
+                self.features.update(features(event))
+            case Head():
+                self.head = event
+        return False
 
     @property
     def text(self) -> str:
