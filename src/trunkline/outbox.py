@@ -19,17 +19,16 @@ TOGETHER: Final = 128
 class Outbox:
     """Knows which transports of one event loop hold something. Owns the callback in which it leaves."""
 
-    __slots__ = ("_holding", "_loop")
+    __slots__ = ("_holding",)
 
     def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
         self._holding: list[HeldTransport] = []
 
     def add(self, one: HeldTransport) -> None:
         """It holds something, from now on."""
         holding = self._holding
         if not holding:
-            self._loop.call_soon(self.flush)
+            asyncio.get_running_loop().call_soon(self.flush)
         holding.append(one)
         if len(holding) >= TOGETHER:
             self.flush()
