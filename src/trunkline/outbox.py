@@ -19,17 +19,16 @@ TOGETHER: Final = 128
 class Outbox:
     """Knows which transports of one event loop hold something. Owns the callback in which it leaves."""
 
-    __slots__ = ("_holding", "_loop")
+    __slots__ = ("_holding",)
 
     def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
         self._holding: list[HeldTransport] = []
 
     def add(self, one: HeldTransport) -> None:
         """It holds something, from now on."""
         holding = self._holding
         if not holding:
-            self._loop.call_soon(self.flush)
+            asyncio.get_running_loop().call_soon(self.flush)
         holding.append(one)
         if len(holding) >= TOGETHER:
             self.flush()
@@ -69,10 +68,12 @@ class HeldTransport(asyncio.Transport):
 
     def _write_through(self, data: bytes | bytearray | memoryview) -> None:
         held, self._held = self._held, b""
-        if not held:
-            self._transport.write(data)
-        else:
+        if self._transport.is_closing():
+            return
+        if held:
             self._transport.writelines((held, data))
+        else:
+            self._transport.write(data)
 
     def flush(self) -> None:
         """Write out what is held."""

@@ -65,6 +65,14 @@ async def test_what_is_written_in_a_turn_leaves_at_its_end() -> None:
         assert one.got() == b"d"
 
 
+async def test_it_may_be_made_before_the_loop_runs() -> None:
+    outbox = await asyncio.to_thread(Outbox)
+    async with peer(outbox) as one:
+        one.transport.write(b"a")
+        await turns()
+        assert one.got() == b"a"
+
+
 async def test_what_is_too_large_to_be_held_leaves_at_once_after_what_is_held() -> None:
     async with peer(Outbox()) as one:
         one.transport.write(b"before ")
@@ -94,6 +102,7 @@ async def test_a_close_comes_after_what_was_written() -> None:
         one.transport.close()
         assert one.transport.is_closing()
         one.transport.write(b"too late")
+        one.transport.write(b"y" * (HELD_BYTES + 1))
         await turns()
         assert one.got() == b"last words"
         assert one.got() == b""

@@ -65,13 +65,13 @@ async def test_what_a_slow_reader_leaves_is_bounded(client: Client) -> None:
     async with LiteralServer(script) as server:
         stream = await send(client, server.origin)
         connection = connection_of(client)
-        await until(lambda: connection._buffered > HIGH_WATER_BYTES)
+        await until(lambda: connection.unread_bytes > HIGH_WATER_BYTES)
         received: list[bytes] = []
         largest = 0
         while True:
             for _ in range(20):
                 await asyncio.sleep(0)
-                largest = max(largest, connection._buffered)
+                largest = max(largest, connection.unread_bytes)
             if not (data := await stream.read(soon())):
                 break
             received.append(data)
@@ -102,7 +102,7 @@ async def test_a_loss_behind_a_pause_is_seen_when_the_reader_gets_there(client: 
     async with LiteralServer(script) as server:
         stream = await send(client, server.origin)
         connection = connection_of(client)
-        await until(lambda: connection._buffered > HIGH_WATER_BYTES)
+        await until(lambda: connection.unread_bytes > HIGH_WATER_BYTES)
         size = 0
         while size < 400_000:
             size += len(await stream.read(soon()))

@@ -158,6 +158,9 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
 
 def features(event: Event) -> list[Feature]:
     """What this event says that some dialects have no word for."""
+    if type(event) is Finish:
+        length = [Feature.LENGTH] if event.reason is FinishReason.LENGTH else []
+        return length if event.stop_sequence is None else [*length, Feature.STOP_SEQUENCE]
     match event:
         case Start(kind=BlockKind.REASONING):
             return [Feature.REASONING]
@@ -167,9 +170,6 @@ def features(event: Event) -> list[Feature]:
             return [Feature.LOGPROBS]
         case End(citations=citations) if citations:
             return [Feature.CITATIONS]
-        case Finish(reason=reason, stop_sequence=stop):
-            length = [Feature.LENGTH] if reason is FinishReason.LENGTH else []
-            return [*length, Feature.STOP_SEQUENCE] if stop is not None else length
         case _:
             return []
 

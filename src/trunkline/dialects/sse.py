@@ -23,9 +23,12 @@ DONE: Final = b"data: [DONE]\n\n"
 _FIELDS: Final = (b"data", b"event")
 _BOM: Final = b"\xef\xbb\xbf"
 _LINE_END: Final = re.compile(rb"[\r\n]")
+_CR: Final = 0x0D
+_LF: Final = 0x0A
+"""As numbers, because they are found in a tenth of the time in which a `bytes` of one byte is."""
 
 
-class Frame(msgspec.Struct, frozen=True):
+class Frame(msgspec.Struct, frozen=True, gc=False):
     """One event: its `data` lines joined by LF, and its name where it has one. Bytes as they came."""
 
     data: bytes
@@ -52,6 +55,8 @@ class Framer:
     `limit` bounds, in bytes, the lines of one event with their ends, and any other single line.
     """
 
+    __slots__ = ("_data", "_event", "_is_between", "_limit", "_rest", "_scanned", "_size", "_skip_lf", "_started")
+
     def __init__(self, limit: int = 16 * 1024 * 1024) -> None:
         self._limit = limit
         self._rest = bytearray()
@@ -61,15 +66,19 @@ class Framer:
         self._event: bytes | None = None
         self._started = False
         self._skip_lf = False
+        self._is_between = False
+        """Whether the next byte begins an event: nothing of one is here."""
 
     def feed(self, chunk: bytes) -> list[Frame]:
         """The frames that this chunk completes. Raises Problem when one event outgrows the limit."""
         if not self._started:
             chunk = self._without_bom(chunk)
-        rest = self._rest
-        is_between = not (rest or self._data or self._event or self._skip_lf)
-        if is_between and chunk.endswith(b"\n\n") and b"\r" not in chunk and len(chunk) <= self._limit:
+            self._is_between = self._started and not self._rest
+        if self._is_between and chunk.endswith(b"\n\n") and _CR not in chunk and len(chunk) <= self._limit:
+            if chunk.startswith(b"data: ") and chunk.find(b"\n") == len(chunk) - 2:
+                return [Frame(chunk[6:-2])]
             return self._whole_events(chunk)
+        rest = self._rest
         rest += chunk
         if self._skip_lf and rest:
             if rest[0] == 0x0A:
@@ -91,13 +100,14 @@ class Framer:
         del rest[:start]
         self._scanned = len(rest)
         self._check(len(rest))
+        self._is_between = not (rest or self._data or self._event or self._skip_lf)
         return frames
 
     def _whole_events(self, chunk: bytes) -> list[Frame]:
         """The frames of whole events with plain line ends: what nearly every read from an upstream holds."""
         frames: list[Frame] = []
         for event in chunk[:-2].split(b"\n\n"):
-            if event.startswith(b"data: ") and b"\n" not in event:
+            if event.startswith(b"data: ") and _LF not in event:
                 frames.append(Frame(event[6:]))
                 continue
             for line in event.split(b"\n"):

@@ -26,7 +26,7 @@ class EventStream:
     silences of `keep_alive_s` are filled with keep-alives. One timer does both; a keep-alive stands between two events.
     `keep_alive` is what such a filler is in the client's dialect. `more_headers` is asked when the headers leave.
 
-    Through our server's channel, bytes go straight to the client's socket. Another server's `send` has to be awaited:
+    Through our server's channel, bytes leave at the end of the loop's turn. Another server's `send` has to be awaited:
     events are held until `room` sends them, so one write fills the stream. Owns the task of a keep-alive under way.
     """
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
@@ -32,63 +31,91 @@ SEEN: Final = frozenset({BlockKind.TEXT, BlockKind.REFUSAL})
 """What a reader of the answer sees, and history stores."""
 
 
-@dataclass(slots=True)
-class Tally:
-    """What the reader saw go by: usage, finish, and the text if somebody will store it."""
+_NO_HEAD: Final = Head()
 
-    keeps_text: bool
-    commits_on_reasoning: bool
-    has_content: bool = False
-    first_content_at: float | None = None
-    head: Head = field(default_factory=Head)
-    usage: Usage | None = None
-    finish: Finish | None = None
-    written_bytes: int = 0
-    """What the upstream wrote, as UTF-8: text, reasoning and arguments of tools."""
-    features: set[Feature] = field(default_factory=set[Feature])
-    """What it holds that some dialects have no word for."""
-    _pieces: list[str] = field(default_factory=list[str])
-    _kinds: dict[int, BlockKind] = field(default_factory=dict[int, BlockKind])
+
+class Tally:
+    """What the reader saw go by: usage, finish, and the text if somebody will store it.
+
+    `written_bytes` is what the upstream wrote, as UTF-8: text, reasoning and arguments of tools. `features` is what it
+    holds that some dialects have no word for.
+    """
+
+    __slots__ = (
+        "_hidden",
+        "_pieces",
+        "commits_on_reasoning",
+        "features",
+        "finish",
+        "first_content_at",
+        "has_content",
+        "head",
+        "keeps_text",
+        "usage",
+        "written_bytes",
+    )
+
+    def __init__(self, *, keeps_text: bool, commits_on_reasoning: bool) -> None:
+        self.keeps_text = keeps_text
+        self.commits_on_reasoning = commits_on_reasoning
+        self.has_content = False
+        self.first_content_at: float | None = None
+        self.head = _NO_HEAD
+        self.usage: Usage | None = None
+        self.finish: Finish | None = None
+        self.written_bytes = 0
+        self.features: set[Feature] = set()
+        self._pieces: list[str] = []
+        self._hidden: set[int] = set()
+        """The blocks that a reader of the answer does not see."""
 
     def add(self, events: Iterable[Event], now: float) -> bool:
         """Count these events; whether content was among them, as this client sees it."""
         content = False
         for event in events:
-            match event:
-                case Delta():
-                    content = self._add_text(event) or content
-                case Start():
-                    content = self._add_block(event) or content
-                case End(citations=citations):
-                    if citations:
-                        self.features.update(features(event))
-                case Usage():
-                    self.usage = event
-                case Finish():
-                    self.finish = event
-                    self.features.update(features(event))
-                case Head():
-                    self.head = event
+            # Each class is looked at by itself: to `isinstance`, a Struct that is none costs as much as all the rest.
+            if type(event) is not Delta:
+                content = self._note(event) or content
+                continue
+            text = event.text
+            self.written_bytes += len(text) if text.isascii() else len(text.encode(errors="replace"))
+            if event.logprobs:
+                self.features.update(features(event))
+            is_seen = event.index not in self._hidden
+            if is_seen and self.keeps_text:
+                self._pieces.append(text)
+            if text and (is_seen or self.commits_on_reasoning):
+                content = True
         if content and not self.has_content:
             self.has_content = True
             self.first_content_at = now
         return content
 
-    def _add_block(self, start: Start) -> bool:
-        self._kinds[start.index] = start.kind
-        if start.kind is not BlockKind.TEXT:
-            self.features.update(features(start))
-        return start.kind is BlockKind.TOOL_CALL
+    def _note(self, event: Event) -> bool:
+        """Count what is no Delta; whether it is content."""
+        if type(event) is Head:
+            self.head = event
+        elif type(event) is Start:
+            return self._begin(event)
+        elif type(event) is Usage:
+            self.usage = event
+        elif type(event) is Finish:
+            self.finish = event
+            self.features.update(features(event))
+        elif type(event) is End and event.citations:
+            self.features.update(features(event))
+        return False
 
-    def _add_text(self, delta: Delta) -> bool:
-        kind = self._kinds.get(delta.index, BlockKind.TEXT)
-        text = delta.text
-        self.written_bytes += len(text) if text.isascii() else len(text.encode(errors="replace"))
-        if delta.logprobs:
-            self.features.update(features(delta))
-        if self.keeps_text and kind in SEEN:
-            self._pieces.append(delta.text)
-        return bool(delta.text) and (kind in SEEN or self.commits_on_reasoning)
+    def _begin(self, start: Start) -> bool:
+        if start.kind is BlockKind.TEXT:
+            self._hidden.discard(start.index)
+            return False
+        self.features.update(features(start))
+        if start.kind in SEEN:
+            self._hidden.discard(start.index)
+        else:
+            self._hidden.add(start.index)
+        return start.kind is BlockKind.TOOL_CALL
 
     @property
     def text(self) -> str:

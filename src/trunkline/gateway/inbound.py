@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 from asyncio import get_running_loop
-from typing import TYPE_CHECKING, Final, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from trunkline.core.problem import Problem
+from trunkline.core.reply import Event
+from trunkline.dialects.sse import Frame
 
 if TYPE_CHECKING:
-    from trunkline.core.reply import Event
     from trunkline.dialects.dialect import EventReader
-    from trunkline.dialects.sse import Frame, Framer
+    from trunkline.dialects.sse import Framer
     from trunkline.upstream.client import WireStream
 
 FINISHED_GRACE_S: Final = 2.0
 """How long a finished answer is waited on for its usage and its end."""
 
 
-class Batch(NamedTuple):
-    """What came in one go: frames, and the events in them. `is_over`: the upstream has said its last word."""
+class Batch(msgspec.Struct, gc=False):
+    """What came in one go: frames, and the events in them. `is_over`: the upstream has said its last word.
 
-    frames: list[Frame]
-    events: list[Event]
+    Who writes it empties it: nobody keeps what it held while a slow client takes it.
+    """
+
+    frames: Sequence[Frame]
+    events: Sequence[Event]
     is_over: bool
-
-    def clear(self) -> None:
-        """It has been written: nobody keeps what it held while a slow client takes it."""
-        self.frames.clear()
-        self.events.clear()
 
 
 class Inbound:
@@ -57,11 +59,6 @@ class Inbound:
                 raise TimeoutError
         return batch
 
-    @property
-    def has_more(self) -> bool:
-        """Whether `take` has something to give or to raise."""
-        return self._failure is not None or self.stream.has_more
-
     def take(self) -> Batch | None:
         """What the upstream has said; None where it has said nothing since.
 
@@ -76,27 +73,25 @@ class Inbound:
             if not self._reader.is_finished:
                 raise
             return self.end()
-        if chunk is None:
-            return None
-        return self._read(chunk) if chunk else self.end()
-
-    def end(self) -> Batch:
-        """The end of the stream: the events still due. Raises Problem TRUNCATED where it has not finished."""
-        return Batch([], [*self._reader.close()], is_over=True)
-
-    def _read(self, chunk: bytes) -> Batch:
+        if not chunk:
+            return None if chunk is None else self.end()
         reader = self._reader
-        frames: list[Frame] = []
+        frames = self._framer.feed(chunk)
         events: list[Event] = []
+        read = 0
         try:
-            for frame in self._framer.feed(chunk):
+            for frame in frames:
                 events += reader.read(frame)
-                frames.append(frame)
+                read += 1
             if reader.is_done:
                 events += reader.close()
         except Problem as failure:
             if not events:
                 raise
             self._failure = failure
-            return Batch(frames, events, is_over=False)
+            return Batch(frames[:read], events, False)  # noqa: FBT003 - a keyword costs
         return Batch(frames, events, reader.is_done)
+
+    def end(self) -> Batch:
+        """The end of the stream: the events still due. Raises Problem TRUNCATED where it has not finished."""
+        return Batch((), self._reader.close(), is_over=True)

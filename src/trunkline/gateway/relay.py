@@ -133,21 +133,18 @@ class Relay:
                     if not self._is_late:
                         return
                     batch = self._given_up()
-                self._take(batch)
-                if not (inbound.has_more or batch.is_over or out.is_full):
-                    return
+                now = self._bytes_at = self._loop.time()
+                if self._tally.add(batch.events, now):
+                    self._content_at = now
+                elif inbound.is_finished and not batch.is_over:
+                    self._timer.cancel()
+                    self._set_timer()
+                if batch.is_over:
+                    self._wake()  # before it is written, so that the end that the task writes may leave with it
+                self._pass(batch)
         except Exception as failure:  # noqa: BLE001 - nobody else hears of what a callback of the loop raises
             self._failure = failure
         self._wake()
-
-    def _take(self, batch: Batch) -> None:
-        now = self._bytes_at = self._loop.time()
-        if self._tally.add(batch.events, now):
-            self._content_at = now
-        elif self._inbound.is_finished and not batch.is_over:
-            self._timer.cancel()
-            self._set_timer()
-        self._pass(batch)
 
     def _pass(self, batch: Batch) -> None:
         for data in self._write(batch):
@@ -214,17 +211,18 @@ def _outlet(exchange: Exchange, attempt: Attempt) -> Callable[[Batch], Iterable[
 
 
 def _forward(forwarder: Forwarder, batch: Batch) -> Iterable[bytes]:
-    told = [forwarder.forward(one) for one in batch.frames]
-    batch.clear()  # before they are joined, once: one may be many megabytes
+    told = list(map(forwarder.forward, batch.frames))
+    batch.frames = batch.events = ()  # before they are joined, once: one may be many megabytes
     if batch.is_over:
         told.append(forwarder.close())
-    out = told.pop() if len(told) == 1 else b"".join(told)
-    return (out,) if out else ()
+    if len(told) > 1:
+        told = [b"".join(told)]
+    return filter(None, told)
 
 
 def _written(writer: EventWriter, batch: Batch) -> Iterator[bytes]:
     events = list(batch.events)
-    batch.clear()
+    batch.frames = batch.events = ()
     return written(writer, events)
 
 

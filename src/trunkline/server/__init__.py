@@ -19,7 +19,7 @@ methods that do not wait. An application that finds none uses those; a response 
     other is chunked. RuntimeError if it comes twice.
 `write(data: bytes) -> None`
     A piece of the body. RuntimeError before `start`, after `end`, past the content-length, and where a header holds CR,
-    LF or NUL.
+    LF or NUL. It is sent when the event loop's turn is over, together with what else is written in it.
 `end(data: bytes = b"") -> None`
     The last piece, and the response's end. RuntimeError as for `write`, and short of the content-length.
 `is_full: bool`

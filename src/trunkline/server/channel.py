@@ -44,6 +44,7 @@ class Channel:
         "_room",
         "_server",
         "_start",
+        "_transport",
         "has_ended",
         "is_full",
         "is_gone",
@@ -66,6 +67,7 @@ class Channel:
     ) -> None:
         self._connection = connection
         self._server = server
+        self._transport = connection.transport
         self.request_headers = headers
         self._is_head = is_head
         self.is_http11 = is_http11
@@ -131,7 +133,7 @@ class Channel:
         self._is_asked_for = True
         expects = any(name == b"expect" and value.lower() == b"100-continue" for name, value in self.request_headers)
         if expects and self.is_http11 and not self._is_open:
-            self._connection.transport.write(CONTINUE)
+            self._transport.write(CONTINUE)
 
     def push(self, piece: bytes) -> None:
         """A piece of the body has come."""
@@ -191,7 +193,7 @@ class Channel:
         elif self._start is not None:
             self._put(self._open(None), data)
         elif self._left == CHUNKED and data and len(data) <= JOINED_BYTES:
-            self._connection.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+            self._transport.write(b"%x\r\n%b\r\n" % (len(data), data))
         else:
             self._put(b"", data)
 
@@ -274,7 +276,7 @@ class Channel:
             if len(data) > left:
                 raise RuntimeError("The body is longer than its content-length.")
             self._left = left - len(data)
-        write = self._connection.transport.write
+        write = self._transport.write
         if len(data) <= JOINED_BYTES:
             if whole := before + data + after:
                 write(whole)

@@ -36,13 +36,15 @@ class WireStream:
     `headers` has lower-case names; repeated ones are joined by ", ". Whoever gets a stream closes it.
     """
 
-    __slots__ = ("_connection", "_pool", "headers", "status")
+    __slots__ = ("_connection", "_pool", "headers", "status", "take")
 
     def __init__(self, connection: Connection, pool: Pool) -> None:
         self._connection: Connection | None = connection
         self._pool = pool
         self.status: int = connection.status
         self.headers: Mapping[str, str] = connection.headers
+        self.take: Callable[[], bytes | None] = connection.take
+        """What `read` gives, without waiting: None where nothing has arrived. Raises its Problems."""
 
     async def read(self, deadline: float) -> bytes:
         """All that has arrived, at least one byte; b"" at the clean end of the message.
@@ -60,20 +62,6 @@ class WireStream:
             if not in_time:
                 raise TimeoutError
         return data
-
-    def take(self) -> bytes | None:
-        """What `read` gives, without waiting: None where nothing has arrived. Raises its Problems."""
-        connection = self._open()
-        data = connection.take()
-        if data or connection.is_complete:
-            return data
-        connection.raise_failure()
-        return None
-
-    @property
-    def has_more(self) -> bool:
-        """Whether `take` has something to give or to raise."""
-        return self._open().has_more
 
     def arrival(self, deadline: float) -> asyncio.Future[bool]:
         """A future that is True when there may be something to `take`, False when the deadline passed first."""
@@ -104,6 +92,7 @@ class WireStream:
         """
         connection, self._connection = self._connection, None
         if connection is not None:
+            self.take = _closed
             connection.listen(None)
             self._pool.leave(connection)
 
@@ -113,6 +102,10 @@ class WireStream:
             self._connection.abort()
             self.close()
             warnings.warn("a WireStream was not closed", ResourceWarning, stacklevel=1)
+
+
+def _closed() -> bytes | None:
+    raise RuntimeError("the stream is closed")
 
 
 class Client:

@@ -52,7 +52,6 @@ class Connection(asyncio.BufferedProtocol):
         "_answered",
         "_arrived",
         "_bodiless",
-        "_buffered",
         "_closed",
         "_complete",
         "_deadline",
@@ -83,6 +82,7 @@ class Connection(asyncio.BufferedProtocol):
         "headers",
         "idle_since",
         "lost",
+        "on_body",
         "status",
     )
 
@@ -100,6 +100,9 @@ class Connection(asyncio.BufferedProtocol):
         self._limits = limits
         self._on_end = on_end
         self._loop = asyncio.get_running_loop()
+        self._arrived: list[bytes] = []
+        self.on_body: Callable[[bytes], None] = self._arrived.append
+        """What the parser tells of a piece of the body."""
         self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[bool] | None = None
@@ -115,7 +118,6 @@ class Connection(asyncio.BufferedProtocol):
         self.idle_since = 0.0
         self.lost: asyncio.Future[None] = self._loop.create_future()
         self._failure: Problem | None = None
-        self._arrived: list[bytes] = []
         self._clear()
 
     def _clear(self) -> None:
@@ -130,7 +132,6 @@ class Connection(asyncio.BufferedProtocol):
         self._bodiless = 0
         self._head_size = 0
         self._header_lines = 0
-        self._buffered = 0
         self._arrived.clear()
         self.status = 0
         self.headers: dict[str, str] = {}
@@ -141,11 +142,6 @@ class Connection(asyncio.BufferedProtocol):
     def is_complete(self) -> bool:
         """Whether the answer has ended cleanly, as its framing says."""
         return self._complete
-
-    @property
-    def has_more(self) -> bool:
-        """Whether there is something to take, an end, or a failure."""
-        return self._complete or bool(self._arrived) or self._failure is not None
 
     @property
     def is_closed(self) -> bool:
@@ -225,18 +221,20 @@ class Connection(asyncio.BufferedProtocol):
         """Call this whenever anything has changed, in place of `arrival`; None ends it. It must not raise."""
         self._listener = listener
 
-    def take(self) -> bytes:
-        """What has arrived and was not read, at most `TAKEN_BYTES`; empty if nothing has. Lets the upstream go on."""
+    def take(self) -> bytes | None:
+        """What has arrived and was not read, at most `TAKEN_BYTES`; None if nothing has. Lets the upstream go on.
+
+        b"" at the clean end of the message. Raises Problem where the connection failed before it.
+        """
         arrived = self._arrived
         if not arrived:
-            return b""
-        if self._buffered <= TAKEN_BYTES:
-            data = arrived[0] if len(arrived) == 1 else b"".join(arrived)
-            arrived.clear()
-            self._buffered = 0
-        else:
-            data = self._take_some()
-        if self._reading_paused and self._buffered <= HIGH_WATER_BYTES and not self._closed:
+            if self._complete:
+                return b""
+            if self._failure is not None:
+                raise self._failure
+            return None
+        data = arrived.pop() if len(arrived) == 1 else self._take_some()
+        if self._reading_paused and self.unread_bytes <= HIGH_WATER_BYTES and not self._closed:
             self._reading_paused = False
             cast("asyncio.Transport", self._transport).resume_reading()
         return data
@@ -245,7 +243,6 @@ class Connection(asyncio.BufferedProtocol):
         """What is left of the body, where all of it has arrived, in one piece."""
         if not self._complete or self._reading_paused or len(self._arrived) != 1:
             return None
-        self._buffered = 0
         return self._arrived.pop()
 
     def _take_some(self) -> bytes:
@@ -258,13 +255,12 @@ class Connection(asyncio.BufferedProtocol):
             size += len(piece)
         data = b"".join(self._arrived[:pieces])
         del self._arrived[:pieces]
-        self._buffered -= size
         return data
 
-    def raise_failure(self) -> None:
-        """Raise what went wrong, if anything did."""
-        if self._failure is not None:
-            raise self._failure
+    @property
+    def unread_bytes(self) -> int:
+        """How much has arrived and was not read."""
+        return sum(map(len, self._arrived))
 
     def rest(self) -> None:
         """Give up the last exchange and be ready for the next one. Only while it `is_reusable`."""
@@ -332,7 +328,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Bytes have come."""
-        parser = self._parser
+        parser, arrived = self._parser, self._arrived
         if self._closed or parser is None:
             return
         if not self._is_busy or self._complete:
@@ -341,21 +337,31 @@ class Connection(asyncio.BufferedProtocol):
             self.abort(self._problem(Kind.UNREACHABLE, "{} spoke out of turn."))
             return
         self._answered = True
-        buffered = self._buffered
+        unread = len(arrived)
         try:
             parser.feed_data(self._inbox[:nbytes])
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._stopped(error)
         else:
-            self._bodiless = self._bodiless + nbytes if self._buffered == buffered else 0
-            if self._bodiless > self._limits.header_bytes and not self._complete:
-                # Heads, chunk extensions and trailers without an end.
-                self._refuse(f"headers over the limit of {self._limits.header_bytes // 1024} KiB")
-                self.abort()
-        if self._buffered > HIGH_WATER_BYTES and not self._reading_paused and not self._closed:
+            if len(arrived) > unread:
+                self._bodiless = 0
+            else:
+                self._came_bodiless(nbytes)
+        # One piece is never more than a read.
+        if len(arrived) > 1 and not self._reading_paused and not self._closed and self.unread_bytes > HIGH_WATER_BYTES:
             self._reading_paused = True
             cast("asyncio.Transport", self._transport).pause_reading()
-        self._wake()
+        if self._listener is not None:
+            self._listener()
+        else:
+            self._wake()
+
+    def _came_bodiless(self, nbytes: int) -> None:
+        """Heads, chunk extensions and trailers: they must have an end."""
+        self._bodiless += nbytes
+        if self._bodiless > self._limits.header_bytes and not self._complete:
+            self._refuse(f"headers over the limit of {self._limits.header_bytes // 1024} KiB")
+            self.abort()
 
     def eof_received(self) -> None:
         """The upstream has ended its side: a clean end where the body goes on until then."""
@@ -458,11 +464,6 @@ class Connection(asyncio.BufferedProtocol):
             # What a failure's status and headers say is worth more than a body that we cannot read.
             self._complete = True
             raise _StopParsing
-
-    def on_body(self, body: bytes) -> None:
-        """A piece of the body."""
-        self._arrived.append(body)
-        self._buffered += len(body)
 
     def on_message_complete(self) -> None:
         """The message has ended as its framing says; an informational one is not the answer."""

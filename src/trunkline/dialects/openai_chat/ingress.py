@@ -149,6 +149,8 @@ class Forwarder:
     not ask for it: strict ones look at `choices[0]`. `[DONE]` waits for the end of the answer.
     """
 
+    __slots__ = ("_opening",)
+
     def __init__(self, opening: Opening) -> None:
         self._opening = opening
 
@@ -159,10 +161,10 @@ class Forwarder:
     def forward(self, frame: Frame) -> bytes:
         """The frame as it goes on; empty for what is no chunk, and for usage that nobody asked for."""
         data = frame.data
+        if data.find(b'"usage"') < 0 <= data.find(b'"choices"') and data.startswith(b"{"):  # nearly all of them
+            return sse.event(data.replace(b"\n", b"\ndata: "))
         if data == b"[DONE]" or not data or data.startswith(b":"):
             return b""
-        if b'"usage"' not in data and b'"choices"' in data:
-            return sse.event(data.replace(b"\n", b"\ndata: "))  # nearly all of them
         try:
             seen = _SEEN.decode(data)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):

@@ -59,14 +59,14 @@ class _Usage(msgspec.Struct):
     cost: Decimal | None = None
 
 
-class FunctionPiece(msgspec.Struct):
+class FunctionPiece(msgspec.Struct, gc=False):
     """A tool call's function. `arguments` is JSON text; some send the value itself."""
 
     name: str | None = None
     arguments: Any = None
 
 
-class ToolPiece(msgspec.Struct):
+class ToolPiece(msgspec.Struct, gc=False):
     """A part of a tool call. `index` joins the parts; not everybody sends it."""
 
     index: int | None = None
@@ -75,7 +75,7 @@ class ToolPiece(msgspec.Struct):
     extra_content: msgspec.Raw = msgspec.Raw()
 
 
-class Piece(msgspec.Struct):
+class Piece(msgspec.Struct, gc=False):
     """What a chunk adds, or the message of a whole answer."""
 
     content: str | list[Any] | None = None
@@ -96,7 +96,7 @@ class Logprobs(msgspec.Struct):
     refusal: msgspec.Raw = msgspec.Raw()
 
 
-class Choice(msgspec.Struct):
+class Choice(msgspec.Struct, gc=False):
     """One of the answers that a chunk belongs to."""
 
     delta: Piece | None = None
@@ -107,7 +107,7 @@ class Choice(msgspec.Struct):
     logprobs: msgspec.Raw = msgspec.Raw()
 
 
-class Chunk(msgspec.Struct):
+class Chunk(msgspec.Struct, gc=False):
     """One event of a stream. `search_results` and `citations` are Perplexity's: its sources, and their addresses."""
 
     choices: list[Choice] | None = None
@@ -119,7 +119,7 @@ class Chunk(msgspec.Struct):
     citations: msgspec.Raw = msgspec.Raw()
 
 
-class WholeChoice(msgspec.Struct):
+class WholeChoice(msgspec.Struct, gc=False):
     """One of the answers of a whole one."""
 
     message: Piece | None = None
@@ -130,7 +130,7 @@ class WholeChoice(msgspec.Struct):
     logprobs: msgspec.Raw = msgspec.Raw()
 
 
-class Whole(msgspec.Struct):
+class Whole(msgspec.Struct, gc=False):
     """An answer that does not stream."""
 
     choices: list[WholeChoice] | None = None
