@@ -39,7 +39,7 @@ from trunkline.edge.middleware import Front, Neighbours, asgi_handler
 from trunkline.edge.models import Models
 from trunkline.edge.ops import Ops
 from trunkline.edge.page import page_app
-from trunkline.edge.places import Places, places_for
+from trunkline.edge.places import Places, idle_for, places_for
 from trunkline.edge.problem_response import problem_json
 from trunkline.edge.requests import Requests
 from trunkline.edge.routes import MODEL_BASES, V1, admin_routes, dialect_routes, public, seed_routes
@@ -122,7 +122,8 @@ class Application:
         self._ask: Ask | None = None
         most = _most_at_once(server)
         self._client = Client(
-            limits=ClientLimits(connections_per_origin=most), authenticators=authenticators(settings.providers)
+            limits=ClientLimits(connections_per_origin=most, idle=idle_for(most)),
+            authenticators=authenticators(settings.providers),
         )
         self._meter = Meter()
         self._recent = Recent()

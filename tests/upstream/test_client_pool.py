@@ -161,8 +161,23 @@ async def test_the_connection_used_last_is_used_first(client: Client) -> None:
         assert server.asked_on == [0, 1, 2, 0, 0]
 
 
+async def test_no_more_than_the_limit_are_kept_of_all_origins_together() -> None:
+    async with (
+        opened(Client(limits=ClientLimits(idle=2))) as client,
+        LiteralServer() as one,
+        LiteralServer() as other,
+    ):
+        for stream in [await send(client, server.origin) for server in (one, other, one, other)]:
+            stream.close()
+        assert (client.open_connections, client.idle_connections) == (2, 2)
+        await until(lambda: sum(peer.has_left for peer in (*one.peers, *other.peers)) == 2)
+        await fetch(client, other.origin)
+        assert other.asked_on == [0, 1, 0]
+        assert (client.open_connections, client.idle_connections) == (2, 2)
+
+
 async def test_no_more_than_the_limit_are_kept() -> None:
-    limits = ClientLimits(idle_per_origin=2)
+    limits = ClientLimits(idle=2)
     async with opened(Client(limits=limits)) as client, LiteralServer() as server:
         for stream in [await send(client, server.origin) for _ in range(4)]:
             stream.close()

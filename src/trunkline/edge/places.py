@@ -13,12 +13,20 @@ SHEDDING_SHARE: Final = 0.9
 """The share of the process's file descriptors that requests may hold. Past the last one nothing works any more: no
 health check, no log, no way to say so."""
 
+PLACES_PER_IDLE: Final = 8
+MOST_IDLE: Final = 1024
+
 COME_AGAIN_S: Final = 1.0
 
 
 def places_for(descriptors: int) -> int:
     """How many requests a process with so many file descriptors answers at once; at least one."""
     return max(1, int(descriptors * SHEDDING_SHARE) // DESCRIPTORS_EACH)
+
+
+def idle_for(places: int) -> int:
+    """How many upstream connections such a process keeps for later, out of the descriptors that are left."""
+    return min(MOST_IDLE, max(1, places // PLACES_PER_IDLE))
 
 
 class Places:

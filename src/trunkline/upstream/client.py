@@ -11,7 +11,7 @@ import msgspec
 from trunkline.upstream.address import system_resolve
 from trunkline.upstream.dial import Dialler
 from trunkline.upstream.limits import ClientLimits
-from trunkline.upstream.pool import Pool, closed_problem
+from trunkline.upstream.pool import Idle, Pool, closed_problem
 from trunkline.upstream.request_head import Heads
 
 if TYPE_CHECKING:
@@ -130,6 +130,7 @@ class Client:
         self._authenticators = dict(authenticators or {})
         self._replaced: list[Authenticator] = []
         self._pools: dict[tuple[Origin, bool], Pool] = {}
+        self._idle = Idle()
         self._connections: set[Connection] = set()
         self._heads = Heads()
         self._is_closed = False
@@ -143,7 +144,7 @@ class Client:
     @property
     def idle_connections(self) -> int:
         """Connections that wait for work."""
-        return sum(len(pool.idle) for pool in self._pools.values())
+        return self._idle.count
 
     def renew(self, authenticators: Mapping[str, Authenticator]) -> None:
         """Sign by these from now on. Those that they replace, and accounts that are gone, serve who asks already."""
@@ -214,7 +215,7 @@ class Client:
         key = (request.origin, request.allow_private)
         pool = self._pools.get(key)
         if pool is None:
-            pool = Pool(request.origin.described, self._limits, lambda: self._pools.pop(key, None))
+            pool = Pool(request.origin.described, self._limits, self._idle, lambda: self._pools.pop(key, None))
             self._pools[key] = pool
         return pool
 

@@ -24,6 +24,15 @@ class _Grant(Enum):
     CLOSED = "the client is closed"
 
 
+class Idle:
+    """How many connections without work all pools of one client keep together."""
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
 class Pool:
     """Owns the slots of one origin. Whoever holds a slot has one connection, or the right to open one.
 
@@ -32,9 +41,10 @@ class Pool:
     is called when it falls to 0.
     """
 
-    def __init__(self, name: str, limits: ClientLimits, on_empty: Callable[[], object]) -> None:
+    def __init__(self, name: str, limits: ClientLimits, kept: Idle, on_empty: Callable[[], object]) -> None:
         self._name = name
         self._limits = limits
+        self._kept = kept
         self._on_empty = on_empty
         self._waiting: OrderedDict[asyncio.Future[Connection | _Grant], None] = OrderedDict()
         self._reaper: asyncio.TimerHandle | None = None
@@ -44,7 +54,10 @@ class Pool:
 
     def take(self) -> Connection | None:
         """A kept connection, the one used last, with its slot; None where there is none: then `enter` gives a slot."""
-        return self.idle.popitem()[0] if self.idle else None
+        if not self.idle:
+            return None
+        self._kept.count -= 1
+        return self.idle.popitem()[0]
 
     async def enter(self, *, wait_s: float, deadline: float) -> Connection | None:
         """A slot: with a kept connection, or with None, to open one.
@@ -122,9 +135,10 @@ class Pool:
         """Hand a resting connection on, or keep it idle, or close it where enough are kept."""
         if connection.is_closed or self._is_closed:
             self.leave(connection)
-        elif self._hand_on(connection):
+        elif self._waiting and self._hand_on(connection):
             pass
-        elif len(self.idle) < self._limits.idle_per_origin:
+        elif self._kept.count < self._limits.idle:
+            self._kept.count += 1
             self.idle[connection] = None
             if self._reaper is None:
                 self._set_reaper(connection.idle_since)
@@ -152,6 +166,7 @@ class Pool:
         """A connection has ended. If it was idle here, forget it; one in use is given back by its user."""
         if connection in self.idle:
             del self.idle[connection]
+            self._kept.count -= 1
             self._shrink()
 
     def _set_reaper(self, idle_since: float) -> None:
