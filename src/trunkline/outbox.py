@@ -36,8 +36,13 @@ class Outbox:
     def flush(self) -> None:
         """Write out what all of them hold."""
         holding, self._holding = self._holding, []
-        for one in holding:
-            one.flush()
+        holding.reverse()
+        try:
+            while holding:
+                holding.pop().flush()
+        finally:
+            for one in holding:  # one of them has failed: the others must not wait for the next who writes
+                self.add(one)
 
 
 class HeldTransport(asyncio.Transport):
