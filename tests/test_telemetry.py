@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
@@ -21,7 +22,7 @@ from trunkline.core.reply import Usage
 from trunkline.telemetry import BUCKETS_S, MAX_SERIES, Meter, Recent, Snapshot, Together, render
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Coroutine, Iterable
 
 TELL = """
 import logging, sys
@@ -357,3 +358,20 @@ async def test_what_one_turn_of_the_loop_settles_is_told_once_it_is_over() -> No
     sinks.accept(record(request_id="r-3"))
     await asyncio.sleep(0)
     assert len(recent) == 4
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+def test_what_the_last_turn_has_settled_is_told_before_the_loop_ends(
+    run: Callable[[Coroutine[Any, Any, None]], None],
+) -> None:
+    told: list[Record] = []
+
+    class Listener:
+        def accept(self, record: Record) -> None:
+            told.append(record)
+
+    async def settle_and_end() -> None:
+        Together(Listener()).accept(record())
+
+    run(settle_and_end())
+    assert told == [record()]

@@ -86,3 +86,13 @@ async def test_what_is_wrong_with_the_request_is_said(router: Router, upstream: 
     upstream.play(script.json_error(400, {"type": "error", "error": {"type": "invalid_request_error", "message": "x"}}))
     answer = await asked(router, ANTHROPIC, {"model": "claude/m", **ASKED})
     assert (answer.status_code, answer.json()["type"]) == (400, "error")
+
+
+@pytest.mark.parametrize("name", ["google/m%0d%0ax-more:%201", "google/" + "m" * 250, "google/m%00"])
+async def test_a_model_in_a_path_that_is_no_name_is_refused_before_anybody_is_asked(
+    router: Router, upstream: ScriptedUpstream, name: str
+) -> None:
+    told = await asked(router, GEMINI.format(name), {"contents": [{"parts": [{"text": TEXT}]}]})
+    assert (told.status_code, told.json()["error"]["status"]) == (400, "INVALID_ARGUMENT")
+    assert "printable" in told.json()["error"]["message"]
+    assert upstream.opened == 0

@@ -7,6 +7,7 @@ from urllib.parse import unquote
 
 from trunkline.core.call import Operation
 from trunkline.core.problem import Kind, invalid
+from trunkline.dialects.asked_models import MAX_MODEL_CHARACTERS
 
 if TYPE_CHECKING:
     from trunkline.core.caller import Caller
@@ -63,12 +64,16 @@ class ModelPaths:
 
 
 def ingress_at(ingress: PathIngress, rest: str, *, is_sse: bool) -> Ingress:
-    """The ingress of one path, by what of it comes after `models/`. Raises Problem NOT_FOUND."""
-    model, _, action = rest.rpartition(":")
-    if model and action in EMBEDDINGS:
-        return ingress.embedding(unquote(model), takes_many=EMBEDDINGS[action])
-    if action not in GENERATIONS or not model:
+    """The ingress of one path, by what of it comes after `models/`. Raises Problem NOT_FOUND or INVALID_REQUEST."""
+    name, _, action = rest.rpartition(":")
+    if not name or (action not in GENERATIONS and action not in EMBEDDINGS):
         names = ", ".join((*GENERATIONS, *EMBEDDINGS))
         raise invalid(f"The path must be models/{{model}}:{{action}}, with one of {names}.", kind=Kind.NOT_FOUND)
+    model = unquote(name)
+    if len(model) > MAX_MODEL_CHARACTERS or not model.isprintable():
+        message = f"The model in the path must be a name of 1 to {MAX_MODEL_CHARACTERS} printable characters."
+        raise invalid(message, param="model")
+    if action in EMBEDDINGS:
+        return ingress.embedding(model, takes_many=EMBEDDINGS[action])
     operation, stream = GENERATIONS[action]
-    return ingress.at(unquote(model), stream=stream, operation=operation, is_sse=is_sse)
+    return ingress.at(model, stream=stream, operation=operation, is_sse=is_sse)

@@ -107,16 +107,17 @@ class Attempter:
         An answer that ends without content is one of those problems, unless it is accepted as it is.
         """
         timeouts = one.target.provider.timeouts
-        envelope = exchange.envelope
-        streams = envelope.stream
-        total = exchange.deadline(timeouts.total_s if streams else timeouts.whole_s)
-        first = one.begun + timeouts.first_token_s if streams else total
+        operation, streams = exchange.envelope.operation, exchange.envelope.stream
+        first = total = exchange.deadline(timeouts.total_s if streams else timeouts.whole_s)
         ask: Callable[[Exchange, Try, float], Awaitable[Attempt | Whole]]
-        if envelope.operation is Operation.GENERATE:
-            ask = self._until_content if streams else self._until_whole
-        else:
-            ask = self._counted if envelope.operation is Operation.COUNT else self._embedded
+        if operation is not Operation.GENERATE:
+            ask = self._counted if operation is Operation.COUNT else self._embedded
             accepts_empty = True
+        elif streams:
+            ask = self._until_content
+            first = one.begun + timeouts.first_token_s
+        else:
+            ask = self._until_whole
         try:
             committed = await ask(exchange, one, min(first, total))
         except TimeoutError:
