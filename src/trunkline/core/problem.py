@@ -129,3 +129,13 @@ class Problem(Exception):
 def invalid(message: str, *, param: str | None = None, kind: Kind = Kind.INVALID_REQUEST) -> Problem:
     """A problem that is the caller's to mend; `param` names the field."""
     return Problem(kind, message, source=Source.CALLER, param=param)
+
+
+def forget_frames(error: BaseException | None) -> None:
+    """Drop the tracebacks of an error that has been told, and of what led to it.
+
+    Their frames hold what the error is about, and that holds the error: a circle, which would wait for the collector.
+    """
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__

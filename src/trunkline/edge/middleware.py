@@ -11,7 +11,7 @@ import msgspec
 import structlog
 
 from trunkline.core.catalog import LOOPBACK_NAMES
-from trunkline.core.problem import Kind, Problem, Source, invalid
+from trunkline.core.problem import Kind, Problem, Source, forget_frames, invalid
 from trunkline.edge.request import Answer, ClientLeft, Request
 
 if TYPE_CHECKING:
@@ -143,6 +143,7 @@ class Front:
                 await self._handled(request, route, receive, answer)
         except Problem as problem:
             await self._tell(problem, request, route, answer)
+            forget_frames(problem)
         except ClientLeft:
             answer.status = 499
         except Exception:  # noqa: BLE001 - the one blanket: a fault of ours is told, not dropped

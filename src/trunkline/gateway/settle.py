@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from trunkline.core.call import BYTES_PER_TOKEN, Operation
+from trunkline.core.problem import forget_frames
 from trunkline.core.record import Attempted, Outcome, Record, Transcript
 from trunkline.core.reply import Usage
 from trunkline.routing.explanation import considered, names
@@ -60,6 +61,8 @@ def settle(
         )
     for sink in sinks:
         sink.accept(record)
+    for one in exchange.tries:
+        forget_frames(one.problem)
 
 
 def _outcome(exchange: Exchange, problem: Problem | None, *, is_cancelled: bool) -> Outcome:
