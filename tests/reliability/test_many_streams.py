@@ -11,19 +11,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
+import pytest
 from structlog.testing import capture_logs
 
 from program import started
 from raw_http import RawClient, connected, request
-from reliability.scene import LENIENT, completion, routing, until
+from reliability.scene import LENIENT, completion, in_flight, routing, until
 from sizes import SLOW_READERS, SLOW_S, SOAKED_REQUESTS
+from trunkline.core.problem import Problem
+from trunkline.gateway.exchange import Exchange
+from trunkline.gateway.relay import Relay
 from trunkline.routing.breaker import MAX_REMEMBERED
+from trunkline.server import connection as server_side
+from trunkline.upstream import connection as upstream_side
 from trunkline.upstream import script
+from trunkline.upstream.client import WireStream
 from trunkline.upstream.scripted import ScriptedUpstream
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
+
+    from served import Router
 
 SPARE_BYTES = 8 << 20
 """What a process may take beside, for whatever it does for the first time."""
@@ -137,3 +146,48 @@ async def _answered(client: RawClient, count: int) -> None:
     for _ in range(count):
         await client.send(completion())
         assert (await client.read_until(b"0\r\n\r\n")).startswith(b"HTTP/1.1 200")
+
+
+FAILURES = {
+    "overloaded": script.json_error(503, {"error": {"message": "busy"}}),
+    "wrong": script.json_error(400, {"error": {"message": "no"}}),
+    "cut": script.chat_stream(["one ", "two ", "three"]).cut_after(2, script.End.RST),
+    "empty": script.chat_stream([], usage=None),
+    "left by its client": ENDLESS,
+}
+OURS = (Exchange, Problem, Relay, WireStream, server_side.Connection, upstream_side.Connection)
+
+
+@pytest.mark.parametrize("failure", [*FAILURES, "refused"])
+async def test_a_request_that_fails_leaves_nothing_that_waits_for_the_collector(
+    tmp_path: Path, unused_port: int, failure: str
+) -> None:
+    """T40: an error holds the frames that it came through, and they hold what it is about, and that the error."""
+    async with (
+        ScriptedUpstream(lambda _: FAILURES[failure], remember=10) as upstream,
+        routing(tmp_path, unused_port if failure == "refused" else upstream) as router,
+    ):
+        await _failed(router)
+        gc.collect()
+        gc.disable()
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        try:
+            for _ in range(3):
+                await _failed(router)
+            gc.collect()
+            left = [type(one).__qualname__ for one in gc.garbage if isinstance(one, OURS)]
+        finally:
+            gc.set_debug(0)
+            gc.enable()
+            gc.garbage.clear()
+    assert left == []
+
+
+async def _failed(router: Router) -> None:
+    """A request that streams and one that does not; their client leaves when it knows how they begin."""
+    for stream in (True, False):
+        async with connected(router) as client:
+            await client.send(completion(stream=stream))
+            await client.read_until(b"\r\n\r\n") if stream else await asyncio.sleep(0.05)
+        await until(lambda: in_flight(router) == 0)
+    await asyncio.sleep(0)

@@ -136,3 +136,10 @@ def test_whatever_happens_it_is_asked_again_within_a_minute(steps: list[tuple[st
         assert 0.1 <= breaker.share(now) <= 1
     if not is_probing:
         assert breaker.state(now + 60) is not State.OPEN
+
+
+def test_a_clock_that_goes_back_a_little_is_no_fault() -> None:
+    breaker = Breaker(LIMITS)
+    breaker.succeed(5.0)
+    breaker.fail(4.9, 0.0)
+    assert breaker.state(5.0) is State.CLOSED

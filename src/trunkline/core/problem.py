@@ -132,10 +132,11 @@ def invalid(message: str, *, param: str | None = None, kind: Kind = Kind.INVALID
 
 
 def forget_frames(error: BaseException | None) -> None:
-    """Drop the tracebacks of an error that has been told, and of what led to it.
+    """Drop the tracebacks of an error that has been told, and of what led to it, which it no longer names.
 
     Their frames hold what the error is about, and that holds the error: a circle, which would wait for the collector.
     """
     while error is not None:
-        error.__traceback__ = None
-        error = error.__cause__ or error.__context__
+        before = error.__cause__ or error.__context__
+        error.__traceback__ = error.__cause__ = error.__context__ = None
+        error = before

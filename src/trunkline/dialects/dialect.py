@@ -369,14 +369,14 @@ def post(
         method="POST",
         origin=provider.origin,
         path=f"{provider.path}{path}",
-        headers=_HEADERS.of(provider, is_stream, carried, defaults),
+        headers=_KNOWN_HEADERS.of(provider, is_stream, carried, defaults),
         body=body,
         allow_private=provider.allow_private,
         dropped=dropped,
     )
 
 
-class _Headers:
+class _KnownHeaders:
     """The headers of such requests. Owns those that were written lately: they are nearly always the same."""
 
     def __init__(self) -> None:
@@ -395,7 +395,7 @@ class _Headers:
         return headers
 
 
-_HEADERS: Final = _Headers()
+_KNOWN_HEADERS: Final = _KnownHeaders()
 
 
 def _headers(provider: Provider, *, is_stream: bool, carried: Headers, defaults: Headers) -> Headers:

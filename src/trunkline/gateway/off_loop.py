@@ -23,7 +23,11 @@ DEEP_BYTES: Final = 16 * 1024
 
 
 async def off_loop(is_large: bool, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:  # noqa: FBT001 - read as `off_loop if`
-    """What `work` gives: in a thread where it is large, else at once."""
+    """What `work` gives: in a thread where it is large, else at once.
+
+    What every request passes asks that itself, and calls `asyncio.to_thread` or the work: this coroutine costs as much
+    as small work does.
+    """
     if is_large:
         return await asyncio.to_thread(work, *args, **kwargs)
     return work(*args, **kwargs)

@@ -127,6 +127,6 @@ class Breaker:
         answers, failures, limits = self._answers, self._failures, self._limits
         while answers[0] < now - limits.window_s:
             answers.popleft()
-        while failures[0] < answers[0]:
+        while failures and failures[0] < answers[0]:
             failures.popleft()
         return len(answers) >= limits.least and len(failures) >= limits.share * len(answers)

@@ -284,6 +284,11 @@ class Connection(asyncio.BufferedProtocol):
             self._on_end(self)
         self._wake()
 
+    def discard(self) -> None:
+        """It was never connected: no transport will say that it is lost."""
+        self.abort()
+        self.connection_lost(None)
+
     # The timer of the one task that waits.
 
     def _set_timer(self) -> None:

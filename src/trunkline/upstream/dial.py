@@ -84,16 +84,21 @@ class Dialler:
 
     async def _open(self, origin: Origin, address: str, on_end: Callable[[Connection], None]) -> Connection:
         is_tls = origin.scheme == "https"
+        connection = Connection(origin.authority, self._inbox, self._outbox, self._limits, on_end)
         try:
-            _, connection = await asyncio.get_running_loop().create_connection(
-                lambda: Connection(origin.authority, self._inbox, self._outbox, self._limits, on_end),
+            await asyncio.get_running_loop().create_connection(
+                lambda: connection,
                 address,
                 origin.port,
                 ssl=self._tls() if is_tls else None,
                 server_hostname=origin.host if is_tls else None,
             )
         except ssl.SSLError as error:
+            connection.discard()
             raise _tls_problem(origin, error) from error
+        except BaseException:
+            connection.discard()
+            raise
         return connection
 
     async def _join(
