@@ -102,7 +102,7 @@ npm-clients:
 # The page is optional: without npm the router runs, and says where the page would be.
 web:
 	@if ! command -v npm >/dev/null; then \
-	  echo "npm is not installed: going on without the page (Node 20 or newer builds it; see README)."; \
+	  echo "npm is not installed: going on without the page (Node 20.19 or newer builds it; see README)."; \
 	elif [ web/package-lock.json -nt src/trunkline/web/index.html ] || \
 	     [ -n "$$(find web -newer src/trunkline/web/index.html -type f -not -path '*/node_modules/*' 2>/dev/null | head -1)" ] || \
 	     [ ! -f src/trunkline/web/index.html ]; then \
