@@ -10,7 +10,7 @@ LOCK   := $(BIN)/uv pip compile pyproject.toml --extra local --group build --gen
 .PHONY: help run dev demo test test-all bench bench-quick bench-soak bench-profile bench-failover bench-dialects check format lock web npm-clients docs clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
 
 run: $(VENV)/.run web  ## start the router on http://localhost:3001 (a local model answers if there is no key)
 	@exec $(BIN)/trunkline serve --local=auto
@@ -27,7 +27,7 @@ test: $(VENV)/.dev web npm-clients  ## every test that takes seconds
 test-all: $(VENV)/.dev web npm-clients  ## every test, at full size
 	TRUNKLINE_FULL=1 $(BIN)/python -m pytest
 
-# What the benchmarks find goes into docs/performance.md with ARGS=--write.
+# What `bench`, `bench-quick`, `bench-soak` and `bench-dialects` find goes into docs/performance.md with ARGS=--write.
 bench: $(VENV)/.dev  ## the router beside nginx and haproxy, and by itself, in five minutes
 	$(BIN)/python bench/run.py $(ARGS)
 
@@ -67,7 +67,7 @@ lock: $(VENV)/.dev  ## resolve the dependencies again
 	$(LOCK) --upgrade --group dev --constraint requirements.lock --output-file requirements-dev.lock
 
 clean:  ## remove what was made here
-	rm -rf $(VENV) web/node_modules src/trunkline/web/* dist
+	rm -rf $(VENV) web/node_modules $(NPM_CLIENTS)/node_modules bench/build bench/results src/trunkline/web/* dist
 	git checkout -- src/trunkline/web
 
 # One environment. The lock is whole, so nothing else is resolved (pip would refuse an extra that a lock names without its
@@ -102,7 +102,7 @@ npm-clients:
 # The page is optional: without npm the router runs, and says where the page would be.
 web:
 	@if ! command -v npm >/dev/null; then \
-	  echo "npm is not installed: going on without the page (Node 20 or newer builds it; see README)."; \
+	  echo "npm is not installed: going on without the page (Node 20.19 or newer builds it; see README)."; \
 	elif [ web/package-lock.json -nt src/trunkline/web/index.html ] || \
 	     [ -n "$$(find web -newer src/trunkline/web/index.html -type f -not -path '*/node_modules/*' 2>/dev/null | head -1)" ] || \
 	     [ ! -f src/trunkline/web/index.html ]; then \

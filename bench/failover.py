@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import os
 import re
+import signal
 import statistics
 import sys
 import tempfile
@@ -34,7 +35,8 @@ SCENES: Final = {
     "refused": "nobody listens at the first, the second answers",
 }
 BASE: Final = "plain"
-WORDS: Final = ["word "] * 20
+WORD: Final = b"word "
+WORDS: Final = [WORD.decode()] * 20
 WARM: Final = 50
 """Requests before the first round: what happens for the first time is not counted."""
 
@@ -59,9 +61,10 @@ async def measured(port: int, pid: int, scene: str, requests: int) -> Load:
     for _ in range(requests):
         begun = clock()
         writer.write(asking)
-        answer = await reader.readuntil(b"0\r\n\r\n")
+        async with asyncio.timeout(PATIENCE_S):
+            answer = await reader.readuntil(b"0\r\n\r\n")
         took.append(clock() - begun)
-        if not answer.startswith(b"HTTP/1.1 200 ") or b"data: [DONE]" not in answer:
+        if not answer.startswith(b"HTTP/1.1 200 ") or b"data: [DONE]" not in answer or answer.count(WORD) != len(WORDS):
             raise RuntimeError(f"{scene}: {answer[:200]!r}")
     spent = cost.cpu_s(pid) - before
     writer.close()
@@ -146,6 +149,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--requests", type=int, default=1_000, help="of each scene in each round")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the router is not left behind
     print(table(asyncio.run(rounds(given.rounds, given.requests))))
 
 

@@ -35,7 +35,7 @@ static struct {
     {"fill", 0},         /* how many bytes each piece has besides its mark */
     {"body-bytes", 1024},
     {"spread-us", 10000},
-    {"patience-ms", 30000}, /* how long the last answers are waited for */
+    {"patience-ms", 30000}, /* how long the last answers are waited for, and a server that says nothing at all */
 };
 enum { PORT, CONNECTIONS, SECONDS_MS, TOTAL, RATE, WARM, STREAM, PIECES, EVERY_US, WARM_EVERY_US, FILL_BYTES, BODY_BYTES, SPREAD_US, PATIENCE_MS };
 #define OPTION(which) (options[which].value)
@@ -69,7 +69,7 @@ static size_t request_length[2];
 static int is_counted;
 static struct connection **idle;
 static int idle_count, under_way;
-static int64_t begun_ns, issued, requests, pieces, bytes, errors, reconnects;
+static int64_t begun_ns, heard_ns, issued, requests, pieces, bytes, errors, reconnects;
 static char first_error[256];
 static struct values first_us, answer_us, added_us;
 
@@ -134,7 +134,7 @@ static void ask(struct connection *one, int64_t due_ns) {
     one->sent_ns = now_ns();
     one->due_ns = OPTION(RATE) && is_counted ? due_ns : one->sent_ns;
     one->unsent = request_length[is_counted];
-    under_way++;
+    if (!under_way++) heard_ns = one->sent_ns;
     ssize_t count = send(one->fd, request[is_counted], one->unsent, 0);
     if (count < 0 && errno != EAGAIN) { /* it was closed while it was idle, which a server may do */
         reopen(one);
@@ -301,6 +301,7 @@ static void read_answer(struct connection *one) {
     int64_t now = now_ns();
     if (count < 0 && errno == EAGAIN) return;
     if (count > 0) {
+        heard_ns = now;
         one->head.length += count;
         digest(one, now);
     } else if (one->state == IDLE) {
@@ -319,13 +320,14 @@ static int64_t due(int64_t which) {
     return begun_ns;
 }
 
-/* Make requests until so many are made or the time is over (0: no such bound), and wait for the answers. */
+/* Make requests until so many are made or the time is over (0: no such bound), and wait for the answers. Once nothing has
+   been heard for as long as the last answers are waited for, this ends, too; what is under way then never ends. */
 static void run(int64_t total, int64_t duration_ns) {
     int timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);
     watch(epoll, timer, EPOLLIN, NULL, 1);
     begun_ns = now_ns();
     issued = 0;
-    int64_t end_ns = duration_ns ? begun_ns + duration_ns : INT64_MAX, last_ns = 0;
+    int64_t end_ns = duration_ns ? begun_ns + duration_ns : INT64_MAX, last_ns = 0, patience_ns = OPTION(PATIENCE_MS) * 1000000;
     for (;;) {
         int64_t now = now_ns();
         while (idle_count && issued < total && now < end_ns && due(issued) <= now) {
@@ -334,14 +336,17 @@ static void run(int64_t total, int64_t duration_ns) {
         }
         int is_over = issued >= total || now >= end_ns;
         if (is_over && !under_way) break;
-        if (is_over && !last_ns) last_ns = now + OPTION(PATIENCE_MS) * 1000000;
-        if (last_ns && now > last_ns) {
+        if (is_over && !last_ns) last_ns = now + patience_ns;
+        int64_t give_up_ns = last_ns ? last_ns : under_way ? heard_ns + patience_ns : INT64_MAX;
+        if (now > give_up_ns) {
             errors += under_way;
             if (!*first_error) strcpy(first_error, "an answer did not end");
             break;
         }
-        int64_t next_ns = !is_over && idle_count ? due(issued) : end_ns;
-        set_alarm(timer, is_over ? last_ns : next_ns < end_ns ? next_ns : end_ns == INT64_MAX ? 0 : end_ns);
+        int64_t next_ns = is_over ? give_up_ns : idle_count ? due(issued) : end_ns;
+        if (next_ns > end_ns && !is_over) next_ns = end_ns;
+        if (next_ns > give_up_ns) next_ns = give_up_ns;
+        set_alarm(timer, next_ns == INT64_MAX ? 0 : next_ns);
         struct epoll_event events[MAX_EVENTS];
         int count = epoll_wait(epoll, events, MAX_EVENTS, -1);
         for (int i = 0; i < count; i++) {
@@ -439,7 +444,7 @@ int main(int argc, char **argv) {
     if (!fgets(line, sizeof line, stdin)) return 1;
     is_counted = 1;
     reconnects = 0;
-    run(OPTION(TOTAL), OPTION(SECONDS_MS) * 1000000);
+    if (!under_way) run(OPTION(TOTAL), OPTION(SECONDS_MS) * 1000000);
     printf("{\"requests\": %lld, \"pieces\": %lld, \"bytes\": %lld, \"errors\": %lld, \"reconnects\": %lld, \"first_error\": \"%s\", \"seconds\": %.3f",
            (long long)requests, (long long)pieces, (long long)bytes, (long long)errors, (long long)reconnects, first_error,
            (now_ns() - begun_ns) / 1e9);

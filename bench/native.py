@@ -118,8 +118,13 @@ class Clients:
             self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         assert self._process.stdout is not None  # noqa: S101 - it is a pipe
-        if self._process.stdout.readline() != "ready\n":
-            self._process.kill()
+        said = ""
+        try:
+            said = self._process.stdout.readline()
+        finally:
+            if said != "ready\n":
+                self.__exit__()
+        if said != "ready\n":
             raise Broken("The load client could not begin: is the server up?")
         return self
 
@@ -136,6 +141,8 @@ class Clients:
     def result(self) -> Load:
         """Wait for the end. Raises Broken if any answer was not whole: then no figure is worth anything."""
         out, _ = self._process.communicate()
+        if not out:
+            raise Broken("The load client has ended without a word: has the server?")
         load = msgspec.json.decode(out, type=Load)
         if load.errors:
             raise Broken(f"{load.errors} answers were not whole; the first: {load.first_error}.")

@@ -46,7 +46,7 @@ def table(result: Result) -> str:
 
 
 def _cpu(result: Result) -> str:
-    modes = [mode for mode in result.modes if result.cost(result.servers()[0], mode) is not None]
+    modes = [mode for mode in result.modes if any(result.cost(server, mode) for server in result.servers())]
     lines = [_row("CPU", *(result.modes[mode] for mode in modes)), _rule(len(modes))]
     for server in result.servers():
         costs = [result.cost(server, mode) for mode in modes]

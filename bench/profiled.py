@@ -91,6 +91,8 @@ def profile(mode: Mode, options: dict[str, int]) -> Profile:
             deadline = time.perf_counter() + PATIENCE_S
             while not written.exists() and time.perf_counter() < deadline:
                 time.sleep(0.05)
+        if not written.exists():
+            raise Broken("The probe has written nothing.")
         found = msgspec.json.decode(written.read_bytes(), type=Probed)
     own, whole, files = Counter[str](), Counter[str](), Counter[str]()
     for stack, times in found.stacks:
@@ -142,8 +144,10 @@ def perf(mode: Mode, options: dict[str, int], lines: int) -> str:
         with probed(Path(name, "probed"), Path(name, "server"), cores) as (running, worker):
             record = [program, "record", "-q", "-F", "997", "-e", "cpu-clock", "-p", str(worker), "-o", data]
             with subprocess.Popen(record) as recording:  # noqa: S603 - perf, by the path that was looked up
-                measure(running, mode, options, 0, cores)
-                recording.send_signal(signal.SIGINT)
+                try:
+                    measure(running, mode, options, 0, cores)
+                finally:
+                    recording.send_signal(signal.SIGINT)
         report = [program, "report", "-i", data, "--stdio", "-g", "none", "--percent-limit", "0.3", "--sort"]
         return "\n".join([*_report([*report, "dso"]), "", *_report([*report, "dso,symbol"])[:lines]])
 
@@ -162,6 +166,7 @@ def main() -> int:
     parser.add_argument("--perf", action="store_true", help="use perf instead of the probe")
     given = parser.parse_args()
     names, options = given.modes.split(","), {"seconds_ms": round(given.seconds * 1000)}
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that no server is left behind
     try:
         for mode in (mode for mode in MODES if mode.name in names):
             if given.perf:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import signal
 import sys
 import tempfile
 import time
@@ -82,6 +83,8 @@ class Proxies:
                     if one is not None:
                         again = started(configure, Path(folder, name), port, self._cores)
                         self._running.append(cast("Running", stack.enter_context(again)))
+            if not self._running:
+                raise Broken("None of these servers is here.")
             for number in range(given.rounds):
                 for mode in given.modes:
                     shift = number % len(self._running)
@@ -183,6 +186,12 @@ def parsed() -> Given:
     if given.total:
         options |= {"total": given.total, "warm": 1}
     open_streams = given.open_streams if given.open_streams is not None else (0 if given.quick else 4000)
+    for what, wanted, known in (
+        ("mode", names, [mode.name for mode in MODES]),
+        ("server", given.servers.split(","), SERVERS),
+    ):
+        if unknown := [name for name in wanted if name not in known]:
+            parser.error(f"there is no {what} {unknown[0]}: {', '.join(known)}")
     servers = {name: SERVERS[name] for name in given.servers.split(",")}
     more = {name: installed(name) for name in given.install.split(",") if name}
     more |= {text.partition("=")[0]: peer(text) for text in given.peer}
@@ -205,6 +214,7 @@ def parsed() -> Given:
 def main() -> int:
     """Measure, print the tables, keep the figures."""
     given = parsed()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that no server is left behind
     given.results.mkdir(exist_ok=True)
     try:
         for part in given.parts:

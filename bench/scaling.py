@@ -62,7 +62,7 @@ class Workers(msgspec.Struct, frozen=True):
 
 
 class Streams(msgspec.Struct, frozen=True):
-    """So many streams that are open at once in one worker. `bytes_each` is None where few make no figure."""
+    """So many streams that are open at once in one worker."""
 
     streams: int
     every_ms: int

@@ -30,7 +30,7 @@ from machine import Facts
 from native import HERE, Broken, Cores
 from page import Check, check_table, plain_table
 from servers import KEY, Missing, Server, started, trunkline
-from trunkline.upstream.faults import FaultyProvider
+from trunkline.upstream.faults import TEXT, FaultyProvider
 from trunkline.upstream.scripted import ScriptedUpstream
 
 if TYPE_CHECKING:
@@ -167,13 +167,36 @@ async def asked(port: int, wish: Wish) -> tuple[End, bytes]:
 
 def judged(wish: Wish, said: bytes) -> End:
     """Whether this is what the client was to get: the whole answer, or word of the failure and never a false end."""
+    is_told = said.startswith(b"HTTP/1.1 ") and b'"error"' in said
+    if not wish.is_fine:
+        return End.TOLD if is_told and b"data: [DONE]" not in said else End.WRONG
     if wish.streams:
-        is_whole = said.startswith(b"HTTP/1.1 200 ") and b"data: [DONE]" in said and b'"error"' not in said
+        is_whole = b"data: [DONE]" in said and text_of(said) == TEXT
     else:
-        is_whole = said.startswith(b"HTTP/1.1 200 ") and b'"finish_reason":"stop"' in said
-    if wish.is_fine:
-        return End.WHOLE if is_whole else End.WRONG
-    return End.TOLD if said.startswith(b"HTTP/1.1 ") and not is_whole else End.WRONG
+        is_whole = b'"finish_reason":"stop"' in said and TEXT.encode() in said
+    return End.WHOLE if said.startswith(b"HTTP/1.1 200 ") and is_whole and not is_told else End.WRONG
+
+
+def text_of(said: bytes) -> str:
+    """The words of a stream, put together; nothing where an event is broken. No event is spread over two chunks."""
+    frames = [line.removeprefix(b"data: ") for line in said.splitlines() if line.startswith(b"data: {")]
+    try:
+        events = [msgspec.json.decode(frame, type=_Event) for frame in frames]
+    except msgspec.DecodeError:
+        return ""
+    return "".join(choice.delta.content or "" for event in events for choice in event.choices)
+
+
+class _Delta(msgspec.Struct):
+    content: str | None = None
+
+
+class _Choice(msgspec.Struct):
+    delta: _Delta
+
+
+class _Event(msgspec.Struct):
+    choices: list[_Choice] = []
 
 
 class Load:

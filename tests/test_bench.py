@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from trunkline.upstream.faults import TEXT, WORDS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from types import ModuleType
@@ -124,6 +126,15 @@ def test_the_load_client_says_what_is_wrong_with_an_answer(programs: Path, answe
 
 
 @needs_cc
+@pytest.mark.parametrize("warm", [0, 1])
+def test_a_server_that_says_nothing_is_not_waited_for_without_end(programs: Path, warm: int) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        seen = loaded(programs, port, "--connections=2", "--total=9", f"--warm={warm}", "--patience-ms=100")
+    assert (seen["requests"], seen["errors"], seen["first_error"]) == (0, 2, "an answer did not end")
+
+
+@needs_cc
 def test_the_load_client_sends_the_headers_that_it_is_given(programs: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         options = ("--header=x-one: 1", "--header=x-two: 2=2", "--warm=0", "--total=1")
@@ -194,9 +205,12 @@ def part(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
     return importlib.import_module
 
 
-WHOLE = b'HTTP/1.1 200 OK\r\n\r\n{"choices":[{"finish_reason":"stop"}]}'
-STREAM = b"HTTP/1.1 200 OK\r\n\r\n" + STOP + DONE
-BREAK = b'HTTP/1.1 200 OK\r\n\r\ndata: {"error":{"message":"gone"}}\n\ndata: [DONE]\n\n'
+OK = b"HTTP/1.1 200 OK\r\n\r\n"
+WHOLE = OK + b'{"choices":[{"message":{"content":"%b"},"finish_reason":"stop"}]}'
+WORD = b'data: {"choices":[{"delta":{"content":"%b"}}]}\n\n'
+END = b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\ndata: {"choices":[]}\n\n'
+STREAM = OK + b"".join(WORD % word.encode() for word in WORDS) + END + DONE
+BREAK = OK + WORD % b"Every " + b'data: {"error":{"message":"gone"}}\n\n'
 REFUSAL = b'HTTP/1.1 502 Bad Gateway\r\n\r\n{"error":{}}'
 
 
@@ -204,14 +218,20 @@ REFUSAL = b'HTTP/1.1 502 Bad Gateway\r\n\r\n{"error":{}}'
     ("model", "streams", "said", "end"),
     [
         ("good/fine", True, STREAM, "whole answers"),
-        ("good/fine", False, WHOLE, "whole answers"),
+        ("good/fine", False, WHOLE % TEXT.encode(), "whole answers"),
+        ("good/fine", True, STREAM.replace(b"scripted", b""), "wrong"),
+        ("good/fine", True, STREAM.removesuffix(DONE), "wrong"),
+        ("good/fine", True, STREAM.replace(b'{"choices"', b'{"choices', 1), "wrong"),
+        ("good/fine", False, WHOLE % TEXT[:-1].encode(), "wrong"),
         ("good/fine", True, BREAK, "wrong"),
         ("good/fine", False, REFUSAL, "wrong"),
         ("good/fine", False, b"", "wrong"),
         ("faulty/html", False, REFUSAL, "failed, and the client was told"),
         ("faulty/stall", True, BREAK, "failed, and the client was told"),
+        ("faulty/stall", True, BREAK + DONE, "wrong"),
+        ("faulty/stall", True, OK + WORD % b"Every ", "wrong"),
         ("faulty/stall", True, STREAM, "wrong"),
-        ("faulty/html", False, WHOLE, "wrong"),
+        ("faulty/html", False, WHOLE % TEXT.encode(), "wrong"),
         ("faulty/html", True, b"", "wrong"),
     ],
 )

@@ -363,7 +363,7 @@ class _Collector:
             "trunkline_requests", "Requests by how they ended.", labels=(*labels, "outcome", "problem")
         )
         tokens = CounterMetricFamily(
-            "trunkline_tokens", "Tokens, as upstreams count them.", labels=(*labels, "direction")
+            "trunkline_tokens", "Tokens, as upstreams count them or else estimated.", labels=(*labels, "direction")
         )
         cost = CounterMetricFamily(
             "trunkline_cost_nanodollars", "Cost of what was served, where it is known.", labels=labels

@@ -68,7 +68,9 @@ async def test_the_frontends_preflight_is_granted(router: Router) -> None:
     assert answer["access-control-allow-origin"] == FRONTEND
     assert "POST" in answer["access-control-allow-methods"]
     allowed = answer["access-control-allow-headers"]
-    assert all(name in allowed for name in ("content-type", "authorization", "x-api-key", "x-trunkline-"))
+    assert all(
+        name in allowed for name in ("content-type", "authorization", "x-api-key", "x-session-id", "x-trunkline-")
+    )
 
 
 async def test_the_frontend_may_read_the_answer_and_its_headers(router: Router) -> None:

@@ -162,7 +162,7 @@ def check_page(folder: Path) -> Finding:
     if (folder / "index.html").is_file():
         return ok("page", "The page is built.")
     return warning(
-        "page", "The page is not built; the API works without it.", "Install Node 20 or newer, then: make web"
+        "page", "The page is not built; the API works without it.", "Install Node 20.19 or newer, then: make web"
     )
 
 

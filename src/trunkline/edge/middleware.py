@@ -31,14 +31,14 @@ MAX_REMEMBERED_HOSTS: Final = 64
 
 ALLOW_METHODS: Final = b"GET, POST, PUT, DELETE, OPTIONS"
 ALLOW_HEADERS: Final = (
-    b"content-type, authorization, idempotency-key, x-api-key, x-request-id, x-trunkline-policy, x-trunkline-receipt,"
-    b" x-trunkline-session, x-trunkline-timeout"
+    b"content-type, authorization, idempotency-key, x-api-key, x-request-id, x-session-id, x-trunkline-policy,"
+    b" x-trunkline-receipt, x-trunkline-timeout"
 )
 EXPOSE_HEADERS: Final = (
     b"x-session-id, x-request-id, retry-after, x-ratelimit-limit-requests, x-ratelimit-remaining-requests,"
     b" x-ratelimit-reset-requests, x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens,"
-    b" x-trunkline-model, x-trunkline-provider, x-trunkline-attempts, x-trunkline-cost, x-trunkline-cache,"
-    b" x-trunkline-dropped, idempotent-replayed"
+    b" x-trunkline-model, x-trunkline-provider, x-trunkline-attempts, x-trunkline-cost,"
+    b" x-trunkline-dropped, x-trunkline-estimated, idempotent-replayed"
 )
 
 

@@ -53,7 +53,7 @@ _UNBUILT: Final = f"""<!doctype html>
 <body>
 <h1>Trunkline is up</h1>
 <p>The router answers on this address. Only its page is missing: it has not been built here.</p>
-<p>To build it, install Node 20 or newer, stop the router, and start it again in the source folder with:</p>
+<p>To build it, install Node 20.19 or newer, stop the router, and start it again in the source folder with:</p>
 <pre><code>make run</code></pre>
 <p>Until then, ask from a terminal (with the port of this address):</p>
 <pre><code>curl -N http://localhost:3001/api/chat \\

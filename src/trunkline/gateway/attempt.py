@@ -35,8 +35,10 @@ if TYPE_CHECKING:
     from trunkline.gateway.exchange import Exchange, Tally, Try
     from trunkline.upstream.client import Client, WireStream
 
-MAX_ERROR_BODY: Final = 64 * 1024
+MAX_SHORT_BODY: Final = 64 * 1024
+"""Of an error, and of a count."""
 JSON: Final = "application/json"
+MAX_WHOLE_BYTES: Final = 32 << 20
 MAX_VECTORS_BYTES: Final = 64 << 20
 """Of one request's answer: 2,048 vectors of 3,072 numbers take half of it in base64, as the SDKs ask for them."""
 
@@ -90,16 +92,12 @@ class Attempter:
         counters: Mapping[str, CountEgress] = MappingProxyType({}),
         embedders: Mapping[str, EmbedEgress] = MappingProxyType({}),
         max_event_bytes: int,
-        max_whole_bytes: int = 32 << 20,
-        max_vectors_bytes: int = MAX_VECTORS_BYTES,
     ) -> None:
         self._client = client
         self._egresses = egresses
         self._counters = counters
         self._embedders = embedders
         self._max_event_bytes = max_event_bytes
-        self._max_whole_bytes = max_whole_bytes
-        self._max_vectors_bytes = max_vectors_bytes
 
     async def attempt(self, exchange: Exchange, one: Try, *, accepts_empty: bool = True) -> Attempt | Whole:
         """Ask its target. Raises Problem, whose `retry` says whether another one could do better.
@@ -158,11 +156,11 @@ class Attempter:
         try:
             if not _is(JSON, stream):
                 await _refuse(stream, target, egress, deadline)
-            body = await stream.read_all(deadline, self._max_whole_bytes + 1)
+            body = await stream.read_all(deadline, MAX_WHOLE_BYTES + 1)
         finally:
             stream.close()
-        if len(body) > self._max_whole_bytes:
-            raise invalid_answer(target, f"a whole answer over {self._max_whole_bytes} bytes")
+        if len(body) > MAX_WHOLE_BYTES:
+            raise invalid_answer(target, f"a whole answer over {MAX_WHOLE_BYTES} bytes")
         if len(body) < SHALLOW_BYTES:
             events = egress.read_events(body, target)
         else:
@@ -181,7 +179,7 @@ class Attempter:
             return await self._embedded_anew(exchange, one, ingress, egress, deadline)
         request = egress.splice_embed(exchange.envelope, target)
         one.dropped = request.dropped + _unheard(exchange, target, is_verbatim=True)
-        body = await self._vectors(request, target, egress, deadline, self._max_vectors_bytes)
+        body = await self._vectors(request, target, egress, deadline, MAX_VECTORS_BYTES)
         one.tally.usage = await off_loop(len(body) >= SHALLOW_BYTES, egress.read_embed_usage, body, target)
         return Whole(one, body)
 
@@ -189,7 +187,7 @@ class Attempter:
         self, exchange: Exchange, one: Try, ingress: EmbedIngress, egress: EmbedEgress, deadline: float
     ) -> Whole:
         """The same through the hub: as many texts at once as the provider takes, one request after the other."""
-        target, left = one.target, self._max_vectors_bytes
+        target, left = one.target, MAX_VECTORS_BYTES
         call = await off_loop(len(exchange.body) >= DEEP_BYTES, ingress.read_embed, exchange.body)
         replies: list[EmbedReply] = []
         for part in call.parts(egress.most_texts):
@@ -203,7 +201,7 @@ class Attempter:
             replies.append(reply)
             one.tally.usage = joined(replies).usage
         opening = exchange.opening(target)
-        is_large = self._max_vectors_bytes - left >= DEEP_BYTES
+        is_large = MAX_VECTORS_BYTES - left >= DEEP_BYTES
         return Whole(one, await off_loop(is_large, ingress.write_embed_reply, joined(replies), call, opening))
 
     async def _vectors(
@@ -215,7 +213,7 @@ class Attempter:
             body = await stream.read_all(deadline, limit + 1)
         if len(body) <= limit:
             return body
-        most = self._max_vectors_bytes >> 20
+        most = MAX_VECTORS_BYTES >> 20
         raise invalid(f"The vectors take more than {most} MiB: send fewer texts at once, or ask for fewer dimensions.")
 
     async def _counted(self, exchange: Exchange, one: Try, deadline: float) -> Whole:
@@ -244,7 +242,7 @@ class Attempter:
         with closing(await self._send(request, target, deadline)) as stream:
             if not _is(JSON, stream):
                 await _refuse(stream, target, counter, deadline)
-            return await stream.read_all(deadline, MAX_ERROR_BODY)
+            return await stream.read_all(deadline, MAX_SHORT_BODY)
 
     async def _send(self, request: WireRequest, target: Target, deadline: float) -> WireStream:
         return await self._client.send(request, timeouts=target.provider.timeouts, deadline=deadline)
@@ -324,5 +322,5 @@ def _is(media_type: str, stream: WireStream) -> bool:
 
 async def _refuse(stream: WireStream, target: Target, egress: Egress | EmbedEgress, deadline: float) -> NoReturn:
     """Raise the Problem that an answer of another status or media type means."""
-    body = await stream.read_all(deadline, MAX_ERROR_BODY)
+    body = await stream.read_all(deadline, MAX_SHORT_BODY)
     raise egress.read_problem(target, stream.status, stream.headers, body)

@@ -1,4 +1,4 @@
-"""One request's state. Each field is written once, by the step that owns it."""
+"""One request's state. Each field is written by the step that owns it."""
 
 from __future__ import annotations
 
@@ -151,6 +151,7 @@ class Exchange(msgspec.Struct, eq=False):
     ingress: Ingress
     body: bytes
     envelope: Envelope
+    """Less, once it is planned, the providers that the planner was told of."""
     caller: Caller
     catalog: Catalog
     clock: Callable[[], float]
@@ -189,11 +190,6 @@ class Exchange(msgspec.Struct, eq=False):
     def told(self) -> Try | None:
         """The attempt that the client is told of: the one that served, else the last one that failed."""
         return self.served or (self.tries[-1] if self.tries else None)
-
-    @property
-    def target(self) -> Target | None:
-        """That attempt's target."""
-        return self.told.target if self.told is not None else None
 
     @property
     def tally(self) -> Tally | None:

@@ -1,7 +1,7 @@
 """The one owner of retries: asks the targets of a plan, one after the other, until one gives content.
 
-Bounded three times: by the plan and the operator's number of retries, by the process's retry budget, and by the
-request's own deadline. Every attempt's end is told to its target's health.
+Bounded three times: by the number of the plan's targets or of the attempts that the operator allows, whichever is more;
+by the process's retry budget; and by the request's own deadline. Every attempt's end is told to its target's health.
 """
 
 from __future__ import annotations
@@ -135,18 +135,14 @@ class Failover:
                     losers = [task for task in tasks if task is not won]
                     tasks.clear()
                     with ExitStack() as stack:
-                        committed = stack.enter_context(self._won(exchange, won.result()))
+                        committed = stack.enter_context(won.result())
+                        exchange.served = committed.one  # another may have been committed in the same moment
                         await self._lose(losers)  # where this is cut short, nobody is left to read what has won
                         stack.pop_all()
                     return committed
             return tasks[-1].result()  # raises: all have failed
         finally:
             await self._lose(tasks)
-
-    def _won(self, exchange: Exchange, committed: Attempt | Whole) -> Attempt | Whole:
-        """Another attempt may have been committed in the same moment: this one serves."""
-        exchange.served = committed.one
-        return committed
 
     async def _lose(self, tasks: Sequence[asyncio.Task[Attempt | Whole]]) -> None:
         """End these attempts and close what they have opened, also where this is cut short itself."""

@@ -162,10 +162,10 @@ def _counted(exchange: Exchange, one: Try) -> Usage | None:
     )
 
 
-def _sum(costs: Sequence[int | None]) -> int | None:
+def _sum(counts: Sequence[int | None]) -> int | None:
     """All of them together; None where one is unknown."""
-    known = [cost for cost in costs if cost is not None]
-    return sum(known) if len(known) == len(costs) else None
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None
 
 
 def _attempted(exchange: Exchange, one: Try, now: float) -> Attempted:
