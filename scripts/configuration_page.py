@@ -134,9 +134,9 @@ carry), `canary` (the share of conversations, 0 to 1, that try it first) and `ti
 `auto`).
 
 `policy` is one or several of priority, weighted, fastest, cheapest, least_busy, sticky, auto: each decides among those
-that the one before holds for equal. `hedge` asks a second target, too, while the first is slow, for one request in
-twenty. `resume` lets a text that breaks off go on at another target: `true` at those that are known to go on from a
-text that has begun, `"instruct"` at any, in words. `timeouts` are as above, for this route.
+that the one before holds for equal. `hedge` asks a second target, too, while the first is slow, for at most one request
+in twenty of the last minute. `resume` lets a text that breaks off go on at another target: `true` at those that are
+known to go on from a text that has begun, `"instruct"` at any, in words. `timeouts` are as above, for this route.
 """
 
 CREDENTIALS = """

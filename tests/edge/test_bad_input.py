@@ -60,7 +60,7 @@ HEAD = "POST /api/chat HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/
         ('{"message":"Hi"}'.encode("utf-16"), ""),
         (b'{"message":"\xff\xfe"}', ""),
         (b'{"message":"Hi"} trailing', ""),
-        (b'{"message":"Hi","x":' + b"[" * 100_000 + b"]" * 100_000 + b"}", ""),
+        (b'{"message":"Hi","x":' + b"[" * 1_000_000 + b"]" * 1_000_000 + b"}", ""),
         (b"[" * 100_000, ""),
         (b'{"a":' * 100_000, ""),
     ],

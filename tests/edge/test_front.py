@@ -57,6 +57,14 @@ async def test_more_names_can_be_allowed(upstream: ScriptedUpstream, tmp_path: P
         assert status == 200
 
 
+OF_VENDORS_CLIENTS = {
+    *("anthropic-dangerous-direct-browser-access", "anthropic-version", "anthropic-beta"),
+    *("openai-organization", "openai-project", "x-goog-api-key", "x-goog-api-client"),
+    *(f"x-stainless-{what}" for what in ("arch", "lang", "os", "package-version", "retry-count", "runtime", "timeout")),
+}
+"""What they send out of a page, beside what everybody sends."""
+
+
 async def test_the_frontends_preflight_is_granted(router: Router) -> None:
     headers = (
         f"Origin: {FRONTEND}",
@@ -71,6 +79,7 @@ async def test_the_frontends_preflight_is_granted(router: Router) -> None:
     assert all(
         name in allowed for name in ("content-type", "authorization", "x-api-key", "x-session-id", "x-trunkline-")
     )
+    assert set(allowed.split(", ")) > OF_VENDORS_CLIENTS
 
 
 async def test_the_frontend_may_read_the_answer_and_its_headers(router: Router) -> None:

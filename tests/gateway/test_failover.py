@@ -12,7 +12,9 @@ from trunkline.core.problem import Kind, Problem, Source
 from trunkline.core.record import Outcome
 from trunkline.core.resilience import RetryLimits
 from trunkline.dialects.simple import Simple
+from trunkline.gateway.failover import HEDGES
 from trunkline.routing.breaker import State
+from trunkline.routing.retry_budget import RetryBudget
 from trunkline.upstream import script
 from trunkline.upstream.scripted import ScriptedUpstream
 
@@ -178,10 +180,13 @@ async def test_whatever_becomes_of_an_attempt_it_is_no_longer_in_flight(
     assert walks.in_flight() == [0]
 
 
+WARM = 40
+
+
 async def warm(walks: Walks, *upstreams: ScriptedUpstream) -> None:
     """Enough quick answers that it is known what slow is, and that hedges are earned."""
     through(walks, *upstreams)
-    for _ in range(40):
+    for _ in range(WARM):
         upstreams[0].play(script.chat_stream(["quick"]))
         await ask(walks)
     walks.records.clear()
@@ -229,6 +234,35 @@ async def test_where_both_fail_the_others_are_asked(walks: Walks, upstream: Scri
         assert walks.in_flight() == [0, 0, 0]
 
 
+@pytest.mark.parametrize("first_is_late", [True, False])
+@pytest.mark.parametrize(
+    ("failing", "kind"),
+    [
+        pytest.param(script.openrouter_error(429, "slow"), Kind.RATE_LIMITED, id="the more telling one"),
+        pytest.param(script.openrouter_error(400, "bad"), Kind.INVALID_REQUEST, id="one that ends it"),
+    ],
+)
+async def test_where_both_fail_neither_is_forgotten_and_both_count_as_attempts(
+    client: Client, upstream: ScriptedUpstream, failing: script.Script, kind: Kind, *, first_is_late: bool
+) -> None:
+    walks = Walks(client, limits=RetryLimits(attempts=1), chance=0.1)
+    async with ScriptedUpstream() as second:
+        await warm(walks, upstream, second)
+        upstream.play(failing.but(delay_headers_s=0.5 if first_is_late else 0.3))
+        second.play(BUSY.but(delay_headers_s=0.0 if first_is_late else 0.5), BUSY)
+        assert (await refusal(walks)).kind is kind
+        assert (len(upstream.requests), len(second.requests)) == (WARM + 1, 1)
+        assert walks.in_flight() == [0, 0]
+
+
+def test_twenty_one_requests_a_minute_earn_a_hedge() -> None:
+    budget = RetryBudget(HEDGES, 0.0)
+    for number in range(21):
+        budget.earn(number * 2.5)
+    assert budget.spend(52.5)
+    assert not budget.has(52.5)
+
+
 async def test_a_quick_answer_is_not_hedged_and_of_slow_ones_only_one_in_twenty(
     walks: Walks, upstream: ScriptedUpstream
 ) -> None:
@@ -237,7 +271,7 @@ async def test_a_quick_answer_is_not_hedged_and_of_slow_ones_only_one_in_twenty(
         for _ in range(60):
             upstream.play(script.chat_stream(["late"]).but(delay_first_s=0.05))
             await ask(walks)
-        assert 1 <= len(second.requests) <= 0.05 * (40 + 60)
+        assert 1 <= len(second.requests) <= 0.05 * (WARM + 60)
 
 
 async def test_a_client_that_leaves_ends_both(walks: Walks, upstream: ScriptedUpstream) -> None:

@@ -32,8 +32,13 @@ MAX_REMEMBERED_HOSTS: Final = 64
 ALLOW_METHODS: Final = b"GET, POST, PUT, DELETE, OPTIONS"
 ALLOW_HEADERS: Final = (
     b"content-type, authorization, idempotency-key, x-api-key, x-request-id, x-session-id, x-trunkline-policy,"
-    b" x-trunkline-receipt, x-trunkline-timeout"
+    b" x-trunkline-receipt, x-trunkline-timeout,"
+    b" anthropic-beta, anthropic-dangerous-direct-browser-access, anthropic-version, http-referer, openai-beta,"
+    b" openai-organization, openai-project, user-agent, x-goog-api-client, x-goog-api-key, x-stainless-arch,"
+    b" x-stainless-helper, x-stainless-helper-method, x-stainless-lang, x-stainless-os, x-stainless-package-version,"
+    b" x-stainless-retry-count, x-stainless-runtime, x-stainless-runtime-version, x-stainless-timeout, x-title"
 )
+"""Ours, and those that the vendors' clients send out of a page."""
 EXPOSE_HEADERS: Final = (
     b"x-session-id, x-request-id, retry-after, x-ratelimit-limit-requests, x-ratelimit-remaining-requests,"
     b" x-ratelimit-reset-requests, x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens,"

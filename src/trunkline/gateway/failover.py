@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from trunkline.routing.health import Health
     from trunkline.routing.plan import Plan
 
-HEDGES: Final = RetryLimits(share=0.05, reserve_per_s=0.0, concurrent=0)
-"""At most one request in twenty is asked of two targets at once: each of them is paid for."""
+HEDGES: Final = RetryLimits(share=0.05, window_s=60.0, reserve_per_s=0.0, concurrent=0)
+"""At most one request in twenty of the last minute is asked of two targets at once: each of them is paid for."""
 
 _SAME_AGAIN: Final = frozenset({Kind.UNREACHABLE, Kind.TRUNCATED, Kind.UPSTREAM_FAILED, Kind.UPSTREAM_INVALID})
 """What may be gone a moment later. A limit, a refused key and a timer that has run out will not."""
@@ -68,7 +68,8 @@ class Failover:
         targets = plan.targets
         pending = [*targets]
         has_been_empty = False
-        for number in range(max(len(targets), 1 + self._limits.attempts)):
+        most = max(len(targets), 1 + self._limits.attempts)
+        while (number := len(exchange.tries)) < most:
             if number and not budget.spend(clock()):
                 break
             if not pending:
@@ -81,7 +82,7 @@ class Failover:
             is_last = not pending and not self._limits.attempts
             try:
                 if plan.hedge and not number and (slow_s := self._slow_s(target, pending, hedges, clock())) is not None:
-                    return await self._hedged(exchange, target, pending, slow_s, hedges)
+                    return await self._hedged(exchange, target, pending, slow_s, hedges, problems=problems)
                 return await self._attempt(exchange, target, accepts_empty=has_been_empty or is_last)
             except Problem as problem:
                 if problem.retry is Retry.NEVER:
@@ -115,11 +116,19 @@ class Failover:
         return self._health.slow_first_token_s(target) if others and hedges.has(now) else None
 
     async def _hedged(
-        self, exchange: Exchange, target: Target, others: list[Target], slow_s: float, hedges: RetryBudget
+        self,
+        exchange: Exchange,
+        target: Target,
+        others: list[Target],
+        slow_s: float,
+        hedges: RetryBudget,
+        *,
+        problems: list[Problem],
     ) -> Attempt | Whole:
         """The answer of this target, or of the next where that one is quicker although it was asked later.
 
-        Whoever loses is closed at once, and stands in the record with what it cost.
+        Whoever loses is closed at once, and stands in the record with what it cost. Where both fail, `problems` gets
+        the first one's, and the other's is raised, unless the first one's says that nobody else is to be asked.
         """
         tasks = [asyncio.create_task(self._attempt(exchange, target, accepts_empty=True))]
         try:
@@ -140,7 +149,14 @@ class Failover:
                         await self._lose(losers)  # where this is cut short, nobody is left to read what has won
                         stack.pop_all()
                     return committed
-            return tasks[-1].result()  # raises: all have failed
+            *earlier, last = [task.exception() for task in tasks]
+            for failure in earlier:
+                if not isinstance(failure, Problem) or failure.retry is Retry.NEVER:
+                    last = failure
+                    break
+                problems.append(failure)
+            assert last is not None  # noqa: S101 - all have failed
+            raise last
         finally:
             await self._lose(tasks)
 
