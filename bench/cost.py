@@ -1,8 +1,9 @@
-"""What a server costs the machine, read from /proc: CPU time and memory of a process and all its descendants."""
+"""What a server costs the machine: CPU time and memory of a process and all its descendants, as Linux counts them."""
 
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,18 +11,18 @@ PROC = Path("/proc")
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 
-class Ticks(NamedTuple):
+class Member(NamedTuple):
     """One line of /proc/PID/stat: https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html."""
 
     pid: int
     parent: int
-    spent: int
-    """User and system time of the process and of its children that have ended and were waited for, in ticks."""
+    left_ticks: int
+    """User and system time of its children that have ended and were waited for."""
 
 
-def family(root: int) -> list[Ticks]:
+def family(root: int) -> list[Member]:
     """This process and its living descendants. Empty once it has ended."""
-    everybody = {one.pid: one for one in map(_ticks, _pids()) if one is not None}
+    everybody = {one.pid: one for one in map(_member, _pids()) if one is not None}
     found = [everybody[root]] if root in everybody else []
     for one in found:
         found += [other for other in everybody.values() if other.parent == one.pid]
@@ -29,8 +30,11 @@ def family(root: int) -> list[Ticks]:
 
 
 def cpu_s(root: int) -> float:
-    """The user and system time that the tree of this process has taken so far, in seconds, to one tick (10 ms)."""
-    return sum(one.spent for one in family(root)) * TICK_S
+    """The user and system time that the tree of this process has taken so far, in seconds.
+
+    To the nanosecond for those that live; of children that have ended, to one tick (10 ms).
+    """
+    return sum(_own_s(one.pid) + one.left_ticks * TICK_S for one in family(root))
 
 
 def memory_bytes(root: int) -> int:
@@ -62,13 +66,21 @@ def _pids() -> list[int]:
     return [int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit()]
 
 
-def _ticks(pid: int) -> Ticks | None:
+def _own_s(pid: int) -> float:
+    """The clock of all its threads: https://man7.org/linux/man-pages/man3/clock_getcpuclockid.3.html."""
+    try:
+        return time.clock_gettime((~pid << 3) | 2)
+    except OSError:
+        return 0.0  # it has ended
+
+
+def _member(pid: int) -> Member | None:
     try:
         text = (PROC / str(pid) / "stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return None
     fields = text.rpartition(")")[2].split()  # the name before it may hold spaces
-    return Ticks(pid, int(fields[1]), sum(map(int, fields[11:15])))
+    return Member(pid, int(fields[1]), sum(map(int, fields[13:15])))
 
 
 def _share_bytes(pid: int) -> int:

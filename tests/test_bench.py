@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 
 from trunkline.upstream.faults import TEXT, WORDS
@@ -198,11 +199,26 @@ def test_a_soak_ends_as_it_began(tmp_path: Path) -> None:
     assert "**A short run" in printed
 
 
+BURN = "import time\nwhile time.process_time() < 0.2: pass\n"
+FAMILY = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {BURN!r}])\n{BURN}print(flush=True)\ninput()"
+
+
 @pytest.fixture
 def part(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
     """A module of the benchmark, by its name."""
     monkeypatch.syspath_prepend(str(BENCH))
     return importlib.import_module
+
+
+def test_the_cpu_of_a_server_is_that_of_all_its_processes_ended_ones_too(part: Callable[[str], Any]) -> None:
+    with subprocess.Popen([sys.executable, "-c", FAMILY], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        times = psutil.Process(process.pid).cpu_times()
+        told_by_psutil = times.user + times.system + times.children_user + times.children_system
+        assert part("cost").cpu_s(process.pid) == pytest.approx(told_by_psutil, abs=0.04)
+        assert told_by_psutil >= 0.38
+        process.kill()
 
 
 OK = b"HTTP/1.1 200 OK\r\n\r\n"
