@@ -27,7 +27,7 @@ test: $(VENV)/.dev web npm-clients  ## every test that takes seconds
 test-all: $(VENV)/.dev web npm-clients  ## every test, at full size
 	TRUNKLINE_FULL=1 $(BIN)/python -m pytest
 
-# What `bench`, `bench-quick`, `bench-soak` and `bench-dialects` find goes into docs/performance.md with ARGS=--write.
+# What `bench`, `bench-soak` and `bench-dialects` find goes into docs/performance.md with ARGS=--write.
 bench: $(VENV)/.dev  ## the router beside nginx and haproxy, and by itself, in five minutes
 	$(BIN)/python bench/run.py $(ARGS)
 

@@ -180,6 +180,8 @@ def parsed() -> Given:
     parser.add_argument("--results", type=Path, default=HERE / "results", help="where figures and chart are written")
     parser.add_argument("--write", action="store_true", help="write docs/performance.md")
     given = parser.parse_args()
+    if given.quick and given.write:
+        parser.error("one short round is too little for the page: --write goes without --quick")
     names = (given.modes or ",".join(QUICK if given.quick else [mode.name for mode in MODES])).split(",")
     seconds = given.seconds or (1 if given.quick else 2)
     options = {"seconds_ms": round(seconds * 1000)}
