@@ -6,6 +6,7 @@ import asyncio
 import json
 import shutil
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,7 +20,6 @@ from trunkline.upstream import script
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
-    from pathlib import Path
 
     from playwright.async_api import Browser, Page
 
@@ -56,6 +56,35 @@ async ([url, body]) => {
 """
 
 
+SDKS = Path(__file__).parent / "npm" / "node_modules"
+PACKAGES = {
+    "@opentelemetry/api": "/@opentelemetry/api/dist/index.mjs",
+    "standardwebhooks": "data:text/javascript,export const Webhook = null",  # it has no module, and is not used here
+}
+"""What Anthropic's client imports by name, as a bundler would find it."""
+
+OPENAI = """
+async (url) => {
+  const {default: OpenAI} = await import("/openai/index.mjs");
+  const client = new OpenAI({baseURL: `${url}/v1`, apiKey: "none", dangerouslyAllowBrowser: true, maxRetries: 0});
+  const messages = [{role: "user", content: "Hi"}];
+  let text = "";
+  for await (const chunk of await client.chat.completions.create({model: "openrouter/auto", messages, stream: true})) {
+    text += chunk.choices[0]?.delta?.content ?? "";
+  }
+  return text;
+}
+"""
+ANTHROPIC = """
+async (url) => {
+  const {default: Anthropic} = await import("/@anthropic-ai/sdk/index.mjs");
+  const client = new Anthropic({baseURL: url, apiKey: "none", dangerouslyAllowBrowser: true, maxRetries: 0});
+  const messages = [{role: "user", content: "Hi"}];
+  return await client.messages.stream({model: "openrouter/auto", messages, max_tokens: 9}).finalText();
+}
+"""
+
+
 @pytest.fixture
 async def browser() -> AsyncGenerator[Browser]:
     require("chromium", present=CHROMIUM is not None)
@@ -80,11 +109,14 @@ async def with_history(upstream: ScriptedUpstream, tmp_path: Path) -> AsyncGener
 
 @asynccontextmanager
 async def site(port: int) -> AsyncGenerator[str]:
-    """Somebody's page on this port of localhost; its origin."""
+    """Somebody's pages on this port of localhost, with the vendors' clients; its origin."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 16\r\n\r\n<title>x</title>")
+        path = (await reader.readuntil(b"\r\n\r\n")).split(b" ")[1].decode()
+        is_module = path.endswith(".mjs")
+        body = SDKS.joinpath(path.removeprefix("/")).read_bytes() if is_module else b"<title>x</title>"
+        kind = b"text/javascript" if is_module else b"text/html"
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n%b" % (kind, len(body), body))
         await writer.drain()
         writer.close()
 
@@ -128,6 +160,18 @@ async def test_a_page_of_another_origin_reads_nothing_and_reaches_no_provider(
         )
     assert got == "refused"
     assert upstream.received == 0
+
+
+@pytest.mark.parametrize("program", [pytest.param(OPENAI, id="openai"), pytest.param(ANTHROPIC, id="anthropic")])
+async def test_the_frontends_page_may_use_a_vendors_own_client(
+    page: Page, router: Router, upstream: ScriptedUpstream, program: str
+) -> None:
+    require("node", present=SDKS.is_dir())
+    upstream.play(script.chat_stream(["Grüße", ", 世界"], usage=(3, 2)))
+    async with site(FRONTEND_PORT) as origin:
+        await page.goto(origin)
+        await page.add_script_tag(type="importmap", content=json.dumps({"imports": PACKAGES}))
+        assert await page.evaluate(program, router.url) == "Grüße, 世界"
 
 
 @pytest.mark.usefixtures("built_page")
