@@ -41,6 +41,7 @@ class Connection(asyncio.BufferedProtocol):
 
     __slots__ = (
         "_answered",
+        "_bodiless",
         "_body_bytes",
         "_client",
         "_head_bytes",
@@ -59,6 +60,7 @@ class Connection(asyncio.BufferedProtocol):
         "_plain",
         "_read_bytes",
         "_refusal",
+        "_seen_bytes",
         "_server",
         "_server_address",
         "_target",
@@ -90,6 +92,9 @@ class Connection(asyncio.BufferedProtocol):
         self._body_bytes = 0
         self._read_bytes = 0
         self._mark = 0
+        self._seen_bytes = 0
+        """How much of the body had come with the last read, and what has come since without any of it."""
+        self._bodiless = 0
         # What is being answered, and what waits for it.
         self._answered: Channel | None = None
         self._waiting: deque[tuple[Channel, dict[str, Any]]] | None = None
@@ -241,6 +246,8 @@ class Connection(asyncio.BufferedProtocol):
             is_whole = self._incoming is not self._answered
             self.deadline = NEVER if is_whole else self._server.now + self._server.limits.body_window_s
             self._answered.make_room()
+        elif self._is_lingering or self.transport.is_closing():
+            pass  # what waits is not answered any more
         elif not self._is_stopped or self._waiting or self._refusal is not None:
             self._go_on()
 
@@ -252,7 +259,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header line; after the body, a trailer, which nobody here reads."""
-        self._headers.append((name.lower(), value.rstrip(b" \t")))
+        if self._incoming is None:
+            self._headers.append((name.lower(), value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
         """The head is complete: have it answered, or let it wait."""
@@ -302,12 +310,10 @@ class Connection(asyncio.BufferedProtocol):
         if incoming is None:
             return  # it is to be read again
         self._is_whole = incoming.is_whole = True
-        self._body_bytes = self._read_bytes = self._mark = 0
+        self._body_bytes = self._read_bytes = self._mark = self._bodiless = self._seen_bytes = 0
         self._is_stopped = self._is_final
         if not self._is_full:
             self.deadline = NEVER
-        if self._headers:
-            self._headers = []  # trailers
         incoming.wake()
 
     # What follows from it.
@@ -353,7 +359,10 @@ class Connection(asyncio.BufferedProtocol):
             self.deadline = server.now + server.limits.sweep_s + server.limits.body_window_s
         self._read_bytes += nbytes
         other_bytes = self._read_bytes - self._body_bytes
-        if other_bytes > 2 * server.limits.head_bytes + OVERHEAD * self._body_bytes:
+        self._bodiless = self._bodiless + nbytes if self._body_bytes == self._seen_bytes else 0
+        self._seen_bytes = self._body_bytes
+        may_be_other = 2 * server.limits.head_bytes
+        if self._bodiless > may_be_other or other_bytes > may_be_other + OVERHEAD * self._body_bytes:
             self._stop(HTTPStatus.BAD_REQUEST)
             return
         if incoming.unread_bytes > HIGH_WATER_BYTES and not self._is_paused:
