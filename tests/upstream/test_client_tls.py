@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import ssl
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from trunkline.core.catalog import Origin
 from trunkline.core.problem import Kind, Retry, Source
 from trunkline.upstream.client import Client
+from trunkline.upstream.connection import TLS_BYTES
 from upstream.literal_server import (
     LiteralServer,
     Peer,
@@ -110,6 +113,24 @@ def test_a_context_that_does_not_verify_is_refused(weaken: Callable[[], ssl.SSLC
 
 
 BY_EOF = b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n"
+
+
+async def test_what_is_not_deciphered_for_a_slow_reader_is_bounded(client: Client, serving: ssl.SSLContext) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200 OK\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            while True:
+                await peer.send(b"x" * 16_384)
+
+    async with LiteralServer(script, tls=serving) as server:
+        stream = await send(client, named("localhost", server))
+        (connection,) = client._connections
+        await asyncio.sleep(0.2)
+        transport: Any = connection._transport and connection._transport._transport
+        assert transport.get_read_buffer_limits()[1] == TLS_BYTES
+        assert connection.unread_bytes + transport.get_read_buffer_size() <= 256 * 1024
+        stream.close()
 
 
 async def test_a_body_up_to_the_end_of_the_connection_needs_the_end_of_TLS(  # noqa: N802 - the name of the protocol

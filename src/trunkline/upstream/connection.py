@@ -28,6 +28,9 @@ TAKEN_BYTES: Final = 16 * 1024
 WRITE_BYTES: Final = 64 * 1024
 """A request up to this size is one write; a larger body goes in pieces, as fast as the socket takes them."""
 
+TLS_BYTES: Final = 32 * 1024
+"""Bytes not deciphered yet over which a loop reads no more of them. One read of its own may come on top: 256 KiB."""
+
 _NOT_CODED: Final = frozenset({"", "identity"})
 _WITHOUT_BODY: Final = frozenset({204, 304})
 
@@ -325,6 +328,8 @@ class Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The socket is connected, and TLS is up where it is asked for."""
         self._transport = HeldTransport(transport, self._outbox)
+        if (bound := getattr(transport, "set_read_buffer_limits", None)) is not None:
+            bound(high=TLS_BYTES)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where the next bytes go."""
@@ -448,6 +453,9 @@ class Connection(asyncio.BufferedProtocol):
             raise _StopParsing
         headers = self.headers
         if status < 200:
+            if headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:
+                self._refuse(f"status {status} with a body")  # which would stand before that of the answer
+                raise _StopParsing
             headers.clear()
             return
         if self._head_size > self._limits.header_bytes:
