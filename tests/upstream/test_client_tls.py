@@ -127,7 +127,8 @@ async def test_what_is_not_deciphered_for_a_slow_reader_is_bounded(client: Clien
         stream = await send(client, named("localhost", server))
         (connection,) = client._connections
         await asyncio.sleep(0.2)
-        transport: Any = connection._transport and connection._transport._transport
+        held: Any = connection._transport
+        transport = held._transport
         assert transport.get_read_buffer_limits()[1] == TLS_BYTES
         assert connection.unread_bytes + transport.get_read_buffer_size() <= 256 * 1024
         stream.close()

@@ -25,6 +25,8 @@ HIGH_WATER_BYTES: Final = 64 * 1024
 OVERHEAD: Final = 16
 """Bytes of framing that each byte of a body may bring with it."""
 
+EMPTY_LINES: Final = b"\r\n\r\n"
+
 RESET: Final = struct.pack("ii", 1, 0)
 """SO_LINGER's value for an end that no client takes for a clean one."""
 
@@ -141,7 +143,9 @@ class Connection(asyncio.BufferedProtocol):
         if self._answered is not channel:
             return
         self._answered = None
-        if not channel.has_begun:
+        has_begun = channel.has_begun
+        channel.leave()  # tasks that the application has left behind must not write after that
+        if not has_begun:
             self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR)
         else:
             self._break_off(channel)
@@ -345,6 +349,12 @@ class Connection(asyncio.BufferedProtocol):
     def _came_of_head(self, nbytes: int) -> None:
         """A head is not whole yet."""
         server = self._server
+        if (
+            not self._head_bytes
+            and nbytes <= len(EMPTY_LINES)
+            and EMPTY_LINES.startswith(server.inbox[:nbytes].tobytes())
+        ):
+            return  # as some clients end a body: it is no request's first byte
         if self._answered is None:
             self.deadline = min(self.deadline, server.now + server.limits.head_s)
         self._head_bytes += nbytes
