@@ -66,6 +66,7 @@ class Connection(asyncio.BufferedProtocol):
         "_header_lines",
         "_inbox",
         "_is_busy",
+        "_is_sending",
         "_keeps_alive",
         "_limits",
         "_listener",
@@ -126,6 +127,8 @@ class Connection(asyncio.BufferedProtocol):
     def _clear(self) -> None:
         """No exchange yet: nothing is expected, nothing has arrived."""
         self._is_busy = False
+        self._is_sending = False
+        """Whether some of the request is not written yet: whoever is cancelled then leaves it cut."""
         self._head_only = False
         self._answered = False
         self._has_head = False
@@ -154,7 +157,8 @@ class Connection(asyncio.BufferedProtocol):
     @property
     def is_reusable(self) -> bool:
         """Whether it can serve another exchange: the last one ended cleanly, and both sides keep it open."""
-        return self._complete and self._keeps_alive and not self._closed and not self._writing_paused
+        is_sent = not (self._is_sending or self._writing_paused)
+        return self._complete and self._keeps_alive and is_sent and not self._closed
 
     async def exchange(self, head: bytes, body: bytes, deadline: float, *, head_only: bool) -> bool:
         """Send one request and wait for the head of its answer.
@@ -183,6 +187,7 @@ class Connection(asyncio.BufferedProtocol):
         transport = cast("asyncio.Transport", self._transport)
         if self._failure is not None or transport.is_closing():
             return
+        self._is_sending = True
         transport.write(head)
         view = memoryview(body)
         for at in range(0, len(body), WRITE_BYTES):
@@ -190,10 +195,9 @@ class Connection(asyncio.BufferedProtocol):
                 if not await self.arrival(deadline):
                     raise TimeoutError
             if self._has_head or self._failure is not None or transport.is_closing():
-                # An early answer, such as a 413: the rest is not wanted, and what is cut cannot be kept.
-                self._keeps_alive = False
-                return
+                return  # An early answer, such as a 413: the rest is not wanted, and what is cut cannot be kept.
             transport.write(view[at : at + WRITE_BYTES])
+        self._is_sending = False
 
     def _has_gone_stale(self) -> bool:
         return (
