@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import ssl
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from trunkline.core.catalog import Origin
-from trunkline.core.problem import Kind, Retry, Source
+from trunkline.core.problem import Kind, Problem, Retry, Source, forget_frames
 from trunkline.upstream.client import Client
-from trunkline.upstream.connection import TLS_BYTES
+from trunkline.upstream.connection import TLS_BYTES, Connection
 from upstream.literal_server import (
     LiteralServer,
     Peer,
@@ -21,6 +22,7 @@ from upstream.literal_server import (
     opened,
     problem_of,
     send,
+    soon,
     until,
 )
 
@@ -164,3 +166,36 @@ async def test_an_idle_connection_that_the_upstream_closes_is_forgotten(
         assert client.idle_connections == 1
         server.peers[0].writer.close()
         await until(lambda: client.open_connections == 0)
+
+
+@pytest.mark.parametrize("ends", ["cut", "closed"])
+async def test_a_connection_that_is_over_leaves_nothing_that_waits_for_the_collector(
+    client: Client, serving: ssl.SSLContext, ends: str
+) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nhi")
+        if ends == "closed":
+            await peer.until_gone()
+
+    async with LiteralServer(script, tls=serving) as server:
+        gc.collect()
+        gc.disable()
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        try:
+            stream = await send(client, named("localhost", server))
+            assert await stream.read(soon()) == b"hi"
+            if ends == "cut":
+                try:
+                    await stream.read(soon())
+                except Problem as problem:
+                    forget_frames(problem)
+            stream.close()
+            await until(lambda: not client._connections)
+            gc.collect()
+            left = [one for one in gc.garbage if isinstance(one, Connection)]
+        finally:
+            gc.set_debug(0)
+            gc.enable()
+            gc.garbage.clear()
+    assert left == []

@@ -387,7 +387,8 @@ class Connection(asyncio.BufferedProtocol):
         """The socket is closed."""
         del exc
         self._ended()
-        self._parser = None  # Parser and connection hold each other: this lets both go at once.
+        # Parser and connection hold each other, as do TLS and what it calls: this lets all of them go at once.
+        self._parser = self._transport = None
         if not self.lost.done():
             self.lost.set_result(None)
 
