@@ -94,7 +94,8 @@ async def test_the_frontend_may_read_the_answer_and_its_headers(router: Router) 
 
 
 @pytest.mark.parametrize(
-    "origin", ["http://evil.test", "null", "http://localhost:5174", "https://localhost:5173", "file://"]
+    "origin",
+    ["http://evil.test", "null", "http://localhost:5174", "https://localhost:5173", "file://", "http://[", "http://a]"],
 )
 async def test_a_foreign_origin_gets_no_allowance_and_no_unsafe_request(
     router: Router, upstream: ScriptedUpstream, origin: str

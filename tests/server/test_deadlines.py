@@ -157,3 +157,14 @@ async def test_many_slow_clients_do_not_hold_up_a_quick_one() -> None:
         await until(lambda: it.connections <= 1, 6)
         for _, writer in slow:
             writer.transport.abort()
+
+
+async def test_an_empty_line_behind_a_body_is_no_request_that_does_not_come() -> None:
+    async with serving(hello, head_s=0.1, keep_alive_s=0.5) as it, it.client() as client:
+        await client.send(post(b"body"))
+        assert (await client.read_until(b"hello")).startswith(b"HTTP/1.1 200")
+        await client.send(b"\r\n")
+        await asyncio.sleep(0.3)
+        await client.send(get())
+        assert (await client.read_until(b"hello")).startswith(b"HTTP/1.1 200")
+        assert await client.read_all() == b""

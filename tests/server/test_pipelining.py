@@ -94,3 +94,18 @@ async def test_a_client_that_never_reads_gets_no_further_answers() -> None:
             await client.send(get())
             await asyncio.sleep(0.01)
         assert asks <= 3
+
+
+async def test_nothing_is_asked_of_the_application_behind_a_large_response_that_closes_the_connection() -> None:
+    paths: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        paths.append(scope["path"])
+        await asyncio.sleep(0.05)
+        channel_of(scope).start(200, [(b"connection", b"close")])
+        channel_of(scope).end(b"x" * 16_000_000)
+
+    got = await asked(app, get("/0") + get("/1"))
+    assert got.count(b"HTTP/1.1 ") == 1
+    assert got.endswith(b"\r\n\r\n" + b"x" * 16_000_000)
+    assert paths == ["/0"]

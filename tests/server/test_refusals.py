@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from server.hostile import corpus
-from server.wire import answer, asked, body_of, get, hello, serving
+from server.wire import answer, asked, body_of, get, heard, hello, serving
 
 CASES = corpus("/smuggled")
 ANSWERED = {"a body after an upgrade"}
@@ -98,3 +99,24 @@ async def test_chunks_that_are_mostly_extensions_are_refused() -> None:
     chunks = (b"1;" + b"a" * 1000 + b"\r\nx\r\n") * 1000 + b"0\r\n\r\n"
     got = await asked(app, get("/", "Transfer-Encoding: chunked", method="POST") + chunks)
     assert got.startswith(b"HTTP/1.1 400")
+
+
+@pytest.mark.parametrize("trailers", [b"a:\r\n" * 4_000, b"a: " + b"b" * 16_000], ids=["many", "one that is long"])
+async def test_trailers_have_a_bound_of_their_own_however_long_the_body_is(trailers: bytes) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        message = {"more_body": True}
+        while message.get("more_body"):
+            message = await receive()
+
+    body = b"%x\r\n%b\r\n0\r\n" % (1 << 20, b"x" * (1 << 20))
+    async with serving(app) as it, it.client() as client:
+        await client.send(get("/", "Transfer-Encoding: chunked", method="POST") + body)
+        (connection,) = it.server._connections
+        sent = 0
+        while sent < 2 << 20 and not connection._is_stopped:
+            assert len(connection._headers) <= it.server.limits.head_lines
+            await client.send(trailers)
+            sent += len(trailers)
+            await asyncio.sleep(0.002)
+        assert sent < 1 << 20
+        assert (await heard(client)).startswith(b"HTTP/1.1 400")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from typing import Any
@@ -206,3 +207,33 @@ async def test_a_large_piece_is_whole() -> None:
 
     got = await asked(app, get())
     assert got.partition(b"\r\n\r\n")[2] == b"100000\r\n" + large + b"\r\n100000\r\n" + large + b"\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize("begins", [True, False])
+async def test_what_an_application_leaves_behind_writes_nothing_after_it(*, begins: bool) -> None:
+    heard_of: list[Any] = []
+    left_behind: list[asyncio.Task[None]] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        async def write_late() -> None:
+            await asyncio.sleep(0.05)
+            if not begins:
+                await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"late"})
+            heard_of.append(await receive())
+
+        left_behind.append(asyncio.create_task(write_late()))
+        if begins:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"early", "more_body": True})
+
+    faults: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, fault: faults.append(fault))
+    async with serving(app) as it, it.client() as client:
+        await client.send(get())
+        got = await client.read_all()
+        await asyncio.wait(left_behind, timeout=5)
+    assert got.startswith(b"HTTP/1.1 200" if begins else b"HTTP/1.1 500")
+    assert b"late" not in got
+    assert faults == []
+    assert heard_of == [{"type": "http.disconnect"}]

@@ -253,6 +253,15 @@ async def test_what_is_not_plain_HTTP_is_the_upstreams_fault(client: Client, ans
     assert problem.message.startswith("127.0.0.1:")
 
 
+@pytest.mark.parametrize("early", [b"content-length: 5\r\n\r\nhello", b"transfer-encoding: chunked\r\n\r\n0\r\n\r\n"])
+async def test_an_informational_answer_has_no_body_that_could_stand_before_the_answers(
+    client: Client, early: bytes
+) -> None:
+    problem = await refusal(client, b"HTTP/1.1 150 Wait\r\n" + early + OK)
+    assert problem.kind is Kind.UPSTREAM_INVALID
+    assert problem.message.endswith(" sent status 150 with a body.")
+
+
 async def test_a_compressed_failure_keeps_its_status_and_loses_its_body(client: Client) -> None:
     answer = b"HTTP/1.1 429 Slow\r\nretry-after: 3\r\ncontent-encoding: gzip\r\ncontent-length: 2\r\n\r\nhi"
     async with LiteralServer(answers=(answer,)) as server:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
+import socket
+import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from trunkline.core.catalog import Origin
 from trunkline.core.problem import Kind
 from trunkline.upstream.client import Client
 from trunkline.upstream.connection import HIGH_WATER_BYTES, INBOX_BYTES, TAKEN_BYTES, WRITE_BYTES
@@ -167,3 +172,31 @@ async def test_the_deadline_passes_while_a_body_is_written(client: Client) -> No
         assert client.open_connections == 0
         may_read.set()
         await until(lambda: server.peers[0].has_left)
+
+
+async def test_what_is_cancelled_in_the_middle_of_its_body_is_not_kept_whatever_comes_in_that_moment(
+    client: Client,
+) -> None:
+    def script() -> None:
+        peer, _ = listening.accept()
+        with peer:
+            assert is_full.wait(5)
+            peer.sendall(b"HTTP/1.1 413 Too Large\r\ncontent-length: 3\r\n\r\nbig")
+            peer.settimeout(0.2)
+            with contextlib.suppress(TimeoutError, ConnectionError):
+                while peer.recv(1 << 20):
+                    pass
+
+    is_full = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        serving = asyncio.create_task(asyncio.to_thread(script))
+        origin = Origin("http", "127.0.0.1", listening.getsockname()[1])
+        sending = asyncio.create_task(send(client, asking(origin, body=b"x" * MORE_THAN_SOCKETS_HOLD)))
+        await until(lambda: client._connections and connection_of(client)._writing_paused)
+        asyncio.get_running_loop().call_later(0.01, sending.cancel)
+        is_full.set()
+        time.sleep(0.1)  # noqa: ASYNC251 - the answer, the room and the cancellation are to be found in one turn
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+        assert client.open_connections == 0
+        await serving

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import ssl
 from typing import TYPE_CHECKING
@@ -11,9 +12,10 @@ import msgspec
 import pytest
 
 from trunkline.core.catalog import Origin, Timeouts
-from trunkline.core.problem import Kind, Problem, Retry, Source
+from trunkline.core.problem import Kind, Problem, Retry, Source, forget_frames
 from trunkline.core.proxy import Proxy
 from trunkline.upstream.client import Client
+from trunkline.upstream.connection import Connection
 from upstream.connect_proxy import OPEN, ConnectProxy
 from upstream.literal_server import (
     OK,
@@ -31,7 +33,7 @@ from upstream.literal_server import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 USER = "router:canary:of-the-proxy-\u00e9"
 API = Origin("http", "api.test", 80)
@@ -328,6 +330,47 @@ async def test_the_origins_certificate_is_verified_in_the_tunnel_before_a_byte_i
     assert problem.kind is Kind.UNREACHABLE
     assert problem.message.startswith("The certificate of api.example.com:")
     assert isinstance(problem.__cause__, ssl.SSLCertVerificationError)
+
+
+@pytest.mark.parametrize("host", ["a" * 64 + ".test", ".test", "a..test"])
+async def test_a_host_that_no_certificate_could_name_is_unreachable(client: Client, host: str) -> None:
+    async with ConnectProxy(mute_behind) as proxy:
+        problem = await problem_of(send(client, proxy.to(Origin("https", host, 443))))
+        assert blames(problem, proxy)
+    assert problem.kind is Kind.UNREACHABLE
+    assert problem.message.endswith(" is not a name that TLS could verify.")
+    assert client.open_connections == 0
+
+
+async def leave_behind(peer: Peer) -> None:
+    """Open a way to somebody who leaves."""
+    await peer.request()
+    await peer.send(OPEN)
+
+
+@pytest.mark.parametrize("script", [mute_behind, leave_behind])
+async def test_a_handshake_that_fails_in_the_tunnel_leaves_nothing_that_waits_for_the_collector(
+    client: Client, script: Callable[[Peer], Awaitable[None]]
+) -> None:
+    async with ConnectProxy(script) as proxy:
+        origin = proxy.to(Origin("https", "api.test", 443))
+        gc.collect()
+        gc.disable()
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        try:
+            try:
+                await send(client, origin, timeouts=Timeouts(connect_s=0.05))
+            except Problem as problem:
+                forget_frames(problem)
+            await until(lambda: proxy.peers[0].has_left or script is leave_behind)
+            await asyncio.sleep(0.01)
+            gc.collect()
+            left = [one for one in gc.garbage if isinstance(one, Connection)]
+        finally:
+            gc.set_debug(0)
+            gc.enable()
+            gc.garbage.clear()
+    assert left == []
 
 
 async def test_an_origin_that_speaks_no_TLS_is_told_so(client: Client) -> None:  # noqa: N802 - the name of the protocol

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import gc
 import ssl
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from trunkline.core.catalog import Origin
-from trunkline.core.problem import Kind, Retry, Source
+from trunkline.core.problem import Kind, Problem, Retry, Source, forget_frames
 from trunkline.upstream.client import Client
+from trunkline.upstream.connection import TLS_BYTES, Connection
 from upstream.literal_server import (
     LiteralServer,
     Peer,
@@ -18,6 +22,7 @@ from upstream.literal_server import (
     opened,
     problem_of,
     send,
+    soon,
     until,
 )
 
@@ -112,6 +117,25 @@ def test_a_context_that_does_not_verify_is_refused(weaken: Callable[[], ssl.SSLC
 BY_EOF = b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n"
 
 
+async def test_what_is_not_deciphered_for_a_slow_reader_is_bounded(client: Client, serving: ssl.SSLContext) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200 OK\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            while True:
+                await peer.send(b"x" * 16_384)
+
+    async with LiteralServer(script, tls=serving) as server:
+        stream = await send(client, named("localhost", server))
+        (connection,) = client._connections
+        await asyncio.sleep(0.2)
+        held: Any = connection._transport
+        transport = held._transport
+        assert transport.get_read_buffer_limits()[1] == TLS_BYTES
+        assert connection.unread_bytes + transport.get_read_buffer_size() <= 256 * 1024
+        stream.close()
+
+
 async def test_a_body_up_to_the_end_of_the_connection_needs_the_end_of_TLS(  # noqa: N802 - the name of the protocol
     client: Client, serving: ssl.SSLContext
 ) -> None:
@@ -142,3 +166,36 @@ async def test_an_idle_connection_that_the_upstream_closes_is_forgotten(
         assert client.idle_connections == 1
         server.peers[0].writer.close()
         await until(lambda: client.open_connections == 0)
+
+
+@pytest.mark.parametrize("ends", ["cut", "closed"])
+async def test_a_connection_that_is_over_leaves_nothing_that_waits_for_the_collector(
+    client: Client, serving: ssl.SSLContext, ends: str
+) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nhi")
+        if ends == "closed":
+            await peer.until_gone()
+
+    async with LiteralServer(script, tls=serving) as server:
+        gc.collect()
+        gc.disable()
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        try:
+            stream = await send(client, named("localhost", server))
+            assert await stream.read(soon()) == b"hi"
+            if ends == "cut":
+                try:
+                    await stream.read(soon())
+                except Problem as problem:
+                    forget_frames(problem)
+            stream.close()
+            await until(lambda: not client._connections)
+            gc.collect()
+            left = [one for one in gc.garbage if isinstance(one, Connection)]
+        finally:
+            gc.set_debug(0)
+            gc.enable()
+            gc.garbage.clear()
+    assert left == []

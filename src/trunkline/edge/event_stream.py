@@ -90,8 +90,10 @@ class EventStream:
             await self._channel.writable()
             return
         await self._kept_alive()
-        await self._send(b"".join(self._held))
-        self._held.clear()
+        try:
+            await self._send(b"".join(self._held))
+        finally:
+            self._held.clear()  # a server whose `send` is cancelled has them: the end must not say them again
 
     async def end(self, data: bytes = b"") -> None:
         """Write the last events and end the response."""

@@ -234,7 +234,7 @@ class Front:
                 (b"access-control-allow-credentials", b"true"),
                 (b"access-control-expose-headers", EXPOSE_HEADERS),
             )
-        is_ours = urlsplit(origin).netloc.lower() == request.headers.get("host", "").lower()
+        is_ours = _place_of(origin) == request.headers.get("host", "").lower()
         is_preflight = request.method == "OPTIONS" and "access-control-request-method" in request.headers
         if (is_preflight or request.method not in SAFE) and not (is_neighbour or is_ours):
             raise invalid(
@@ -272,6 +272,14 @@ class Front:
         media_type = b"application/json" if as_json else b"text/event-stream"
         body = write(problem, as_json=as_json, request_id=request.id)
         await answer.whole(problem.status, body, media_type, *headers)
+
+
+def _place_of(origin: str) -> str:
+    """Host and port of an origin; nowhere for what is none, such as `null`."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return ""
 
 
 def asgi_handler(app: App) -> Handler:

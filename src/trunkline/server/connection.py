@@ -25,6 +25,8 @@ HIGH_WATER_BYTES: Final = 64 * 1024
 OVERHEAD: Final = 16
 """Bytes of framing that each byte of a body may bring with it."""
 
+EMPTY_LINES: Final = b"\r\n\r\n"
+
 RESET: Final = struct.pack("ii", 1, 0)
 """SO_LINGER's value for an end that no client takes for a clean one."""
 
@@ -41,6 +43,7 @@ class Connection(asyncio.BufferedProtocol):
 
     __slots__ = (
         "_answered",
+        "_bodiless",
         "_body_bytes",
         "_client",
         "_head_bytes",
@@ -59,6 +62,7 @@ class Connection(asyncio.BufferedProtocol):
         "_plain",
         "_read_bytes",
         "_refusal",
+        "_seen_bytes",
         "_server",
         "_server_address",
         "_target",
@@ -90,6 +94,9 @@ class Connection(asyncio.BufferedProtocol):
         self._body_bytes = 0
         self._read_bytes = 0
         self._mark = 0
+        self._seen_bytes = 0
+        """How much of the body had come with the last read, and what has come since without any of it."""
+        self._bodiless = 0
         # What is being answered, and what waits for it.
         self._answered: Channel | None = None
         self._waiting: deque[tuple[Channel, dict[str, Any]]] | None = None
@@ -136,7 +143,9 @@ class Connection(asyncio.BufferedProtocol):
         if self._answered is not channel:
             return
         self._answered = None
-        if not channel.has_begun:
+        has_begun = channel.has_begun
+        channel.leave()  # tasks that the application has left behind must not write after that
+        if not has_begun:
             self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR)
         else:
             self._break_off(channel)
@@ -241,6 +250,8 @@ class Connection(asyncio.BufferedProtocol):
             is_whole = self._incoming is not self._answered
             self.deadline = NEVER if is_whole else self._server.now + self._server.limits.body_window_s
             self._answered.make_room()
+        elif self._is_lingering or self.transport.is_closing():
+            pass  # what waits is not answered any more
         elif not self._is_stopped or self._waiting or self._refusal is not None:
             self._go_on()
 
@@ -252,7 +263,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header line; after the body, a trailer, which nobody here reads."""
-        self._headers.append((name.lower(), value.rstrip(b" \t")))
+        if self._incoming is None:
+            self._headers.append((name.lower(), value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
         """The head is complete: have it answered, or let it wait."""
@@ -302,12 +314,10 @@ class Connection(asyncio.BufferedProtocol):
         if incoming is None:
             return  # it is to be read again
         self._is_whole = incoming.is_whole = True
-        self._body_bytes = self._read_bytes = self._mark = 0
+        self._body_bytes = self._read_bytes = self._mark = self._bodiless = self._seen_bytes = 0
         self._is_stopped = self._is_final
         if not self._is_full:
             self.deadline = NEVER
-        if self._headers:
-            self._headers = []  # trailers
         incoming.wake()
 
     # What follows from it.
@@ -339,6 +349,12 @@ class Connection(asyncio.BufferedProtocol):
     def _came_of_head(self, nbytes: int) -> None:
         """A head is not whole yet."""
         server = self._server
+        if (
+            not self._head_bytes
+            and nbytes <= len(EMPTY_LINES)
+            and EMPTY_LINES.startswith(server.inbox[:nbytes].tobytes())
+        ):
+            return  # as some clients end a body: it is no request's first byte
         if self._answered is None:
             self.deadline = min(self.deadline, server.now + server.limits.head_s)
         self._head_bytes += nbytes
@@ -353,7 +369,10 @@ class Connection(asyncio.BufferedProtocol):
             self.deadline = server.now + server.limits.sweep_s + server.limits.body_window_s
         self._read_bytes += nbytes
         other_bytes = self._read_bytes - self._body_bytes
-        if other_bytes > 2 * server.limits.head_bytes + OVERHEAD * self._body_bytes:
+        self._bodiless = self._bodiless + nbytes if self._body_bytes == self._seen_bytes else 0
+        self._seen_bytes = self._body_bytes
+        may_be_other = 2 * server.limits.head_bytes
+        if self._bodiless > may_be_other or other_bytes > may_be_other + OVERHEAD * self._body_bytes:
             self._stop(HTTPStatus.BAD_REQUEST)
             return
         if incoming.unread_bytes > HIGH_WATER_BYTES and not self._is_paused:

@@ -28,6 +28,9 @@ TAKEN_BYTES: Final = 16 * 1024
 WRITE_BYTES: Final = 64 * 1024
 """A request up to this size is one write; a larger body goes in pieces, as fast as the socket takes them."""
 
+TLS_BYTES: Final = 32 * 1024
+"""Bytes not deciphered yet over which a loop reads no more of them. One read of its own may come on top: 256 KiB."""
+
 _NOT_CODED: Final = frozenset({"", "identity"})
 _WITHOUT_BODY: Final = frozenset({204, 304})
 
@@ -63,6 +66,7 @@ class Connection(asyncio.BufferedProtocol):
         "_header_lines",
         "_inbox",
         "_is_busy",
+        "_is_sending",
         "_keeps_alive",
         "_limits",
         "_listener",
@@ -123,6 +127,8 @@ class Connection(asyncio.BufferedProtocol):
     def _clear(self) -> None:
         """No exchange yet: nothing is expected, nothing has arrived."""
         self._is_busy = False
+        self._is_sending = False
+        """Whether some of the request is not written yet: whoever is cancelled then leaves it cut."""
         self._head_only = False
         self._answered = False
         self._has_head = False
@@ -151,7 +157,8 @@ class Connection(asyncio.BufferedProtocol):
     @property
     def is_reusable(self) -> bool:
         """Whether it can serve another exchange: the last one ended cleanly, and both sides keep it open."""
-        return self._complete and self._keeps_alive and not self._closed and not self._writing_paused
+        is_sent = not (self._is_sending or self._writing_paused)
+        return self._complete and self._keeps_alive and is_sent and not self._closed
 
     async def exchange(self, head: bytes, body: bytes, deadline: float, *, head_only: bool) -> bool:
         """Send one request and wait for the head of its answer.
@@ -180,6 +187,7 @@ class Connection(asyncio.BufferedProtocol):
         transport = cast("asyncio.Transport", self._transport)
         if self._failure is not None or transport.is_closing():
             return
+        self._is_sending = True
         transport.write(head)
         view = memoryview(body)
         for at in range(0, len(body), WRITE_BYTES):
@@ -187,10 +195,9 @@ class Connection(asyncio.BufferedProtocol):
                 if not await self.arrival(deadline):
                     raise TimeoutError
             if self._has_head or self._failure is not None or transport.is_closing():
-                # An early answer, such as a 413: the rest is not wanted, and what is cut cannot be kept.
-                self._keeps_alive = False
-                return
+                return  # An early answer, such as a 413: the rest is not wanted, and what is cut cannot be kept.
             transport.write(view[at : at + WRITE_BYTES])
+        self._is_sending = False
 
     def _has_gone_stale(self) -> bool:
         return (
@@ -325,6 +332,8 @@ class Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The socket is connected, and TLS is up where it is asked for."""
         self._transport = HeldTransport(transport, self._outbox)
+        if (bound := getattr(transport, "set_read_buffer_limits", None)) is not None:
+            bound(high=TLS_BYTES)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where the next bytes go."""
@@ -378,7 +387,8 @@ class Connection(asyncio.BufferedProtocol):
         """The socket is closed."""
         del exc
         self._ended()
-        self._parser = None  # Parser and connection hold each other: this lets both go at once.
+        # Parser and connection hold each other, as do TLS and what it calls: this lets all of them go at once.
+        self._parser = self._transport = None
         if not self.lost.done():
             self.lost.set_result(None)
 
@@ -448,6 +458,9 @@ class Connection(asyncio.BufferedProtocol):
             raise _StopParsing
         headers = self.headers
         if status < 200:
+            if headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:
+                self._refuse(f"status {status} with a body")  # which would stand before that of the answer
+                raise _StopParsing
             headers.clear()
             return
         if self._head_size > self._limits.header_bytes:

@@ -106,18 +106,13 @@ class Dialler:
     ) -> Connection:
         """The connection at the end of a tunnel; with TLS to the origin itself, as if there were no proxy."""
         connection = Connection(origin.described, self._inbox, self._outbox, self._limits, on_end)
-        transport: asyncio.Transport | None = tunnel
+        transport = tunnel
         if origin.scheme == "https":
             try:
-                transport = await asyncio.get_running_loop().start_tls(
-                    tunnel, connection, self._tls(), server_hostname=origin.host
-                )
-            except ssl.SSLError as error:
-                raise _tls_problem(origin, error) from error
-            except OSError as error:
-                raise _lost_in_handshake(origin, error) from error
-            if transport is None:  # It was lost without a reason.
-                raise _lost_in_handshake(origin, None)
+                transport = await self._secure(tunnel, origin, connection)
+            except BaseException:
+                connection.discard()
+                raise
         else:
             tunnel.pause_reading()  # A loop looks at what a protocol is when it begins to read for it.
             tunnel.set_protocol(connection)
@@ -126,6 +121,28 @@ class Dialler:
         if connection.is_closed:  # Somebody spoke, or left, before its turn: who asks is told.
             transport.abort()
         return connection
+
+    async def _secure(self, tunnel: asyncio.Transport, origin: Origin, connection: Connection) -> asyncio.Transport:
+        """TLS to the origin, through a tunnel to it."""
+        try:
+            transport = await asyncio.get_running_loop().start_tls(
+                tunnel, connection, self._tls(), server_hostname=origin.host
+            )
+        except ssl.SSLError as error:
+            raise _tls_problem(origin, error) from error
+        except OSError as error:
+            raise _lost_in_handshake(origin, error) from error
+        except ValueError as error:  # not a name at all, such as one with an empty label
+            raise Problem(
+                Kind.UNREACHABLE,
+                f"The host {origin.described} is not a name that TLS could verify.",
+                source=Source.NETWORK,
+                retry=Retry.ELSEWHERE,
+                detail=type(error).__name__,
+            ) from error
+        if transport is None:  # It was lost without a reason.
+            raise _lost_in_handshake(origin, None)
+        return transport
 
     def _tls(self) -> ssl.SSLContext:
         """The context of all connections; the system's trust is read when it is first needed."""
