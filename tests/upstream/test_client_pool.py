@@ -172,8 +172,30 @@ async def test_no_more_than_the_limit_are_kept_of_all_origins_together() -> None
         assert (client.open_connections, client.idle_connections) == (2, 2)
         await until(lambda: sum(peer.has_left for peer in (*one.peers, *other.peers)) == 2)
         await fetch(client, other.origin)
-        assert other.asked_on == [0, 1, 0]
+        assert other.asked_on == [0, 1, 1]
         assert (client.open_connections, client.idle_connections) == (2, 2)
+
+
+async def test_what_a_quiet_origin_keeps_makes_room_for_a_busy_one() -> None:
+    async with (
+        opened(Client(limits=ClientLimits(idle=2))) as client,
+        LiteralServer() as quiet,
+        LiteralServer() as busy,
+    ):
+        for stream in [await send(client, quiet.origin) for _ in range(2)]:
+            stream.close()
+        for _ in range(5):
+            await fetch(client, busy.origin)
+        assert busy.accepted == 1
+        assert (client.open_connections, client.idle_connections) == (2, 2)
+        await until(lambda: [peer.has_left for peer in quiet.peers] == [True, False])
+
+
+async def test_none_are_kept_where_none_may_be() -> None:
+    async with opened(Client(limits=ClientLimits(idle=0))) as client, LiteralServer() as server:
+        for _ in range(2):
+            await fetch(client, server.origin)
+        assert (server.accepted, client.open_connections, client.idle_connections) == (2, 0, 0)
 
 
 async def test_no_more_than_the_limit_are_kept() -> None:

@@ -130,7 +130,7 @@ class Client:
         self._authenticators = dict(authenticators or {})
         self._replaced: list[Authenticator] = []
         self._pools: dict[tuple[Origin, bool], Pool] = {}
-        self._idle = Idle()
+        self._idle = Idle(self._limits.idle, self._pools)
         self._connections: set[Connection] = set()
         self._heads = Heads()
         self._is_closed = False

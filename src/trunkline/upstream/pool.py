@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trunkline.core.problem import Kind, Problem, Retry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from trunkline.upstream.connection import Connection
     from trunkline.upstream.limits import ClientLimits
@@ -25,12 +25,22 @@ class _Grant(Enum):
 
 
 class Idle:
-    """How many connections without work all pools of one client keep together."""
+    """How many connections without work all pools of one client keep together, at most `limit`."""
 
-    __slots__ = ("count",)
+    __slots__ = ("_limit", "_pools", "count")
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int, pools: Mapping[Any, Pool]) -> None:
+        self._limit = limit
+        self._pools = pools
         self.count = 0
+
+    def make_room(self) -> bool:
+        """Whether one more may be kept. Where there are enough, the one that was idle for longest is closed first."""
+        if self.count >= self._limit:
+            oldest = [next(iter(pool.idle)) for pool in self._pools.values() if pool.idle]
+            if oldest:
+                min(oldest, key=lambda connection: connection.idle_since).abort()
+        return self.count < self._limit
 
 
 class Pool:
@@ -132,12 +142,12 @@ class Pool:
             self._shrink()
 
     def _keep(self, connection: Connection) -> None:
-        """Hand a resting connection on, or keep it idle, or close it where enough are kept."""
+        """Hand a resting connection on, or keep it idle, or close it where none are kept."""
         if connection.is_closed or self._is_closed:
             self.leave(connection)
         elif self._waiting and self._hand_on(connection):
             pass
-        elif self._kept.count < self._limits.idle:
+        elif self._kept.make_room():
             self._kept.count += 1
             self.idle[connection] = None
             if self._reaper is None:
