@@ -328,6 +328,12 @@ static void run(int64_t total, int64_t duration_ns) {
     begun_ns = now_ns();
     issued = 0;
     int64_t end_ns = duration_ns ? begun_ns + duration_ns : INT64_MAX, last_ns = 0, patience_ns = OPTION(PATIENCE_MS) * 1000000;
+    if (is_counted && OPTION(RATE) && duration_ns) { /* what is due is asked for, however late: nobody is let off */
+        int64_t wanted = OPTION(RATE) * duration_ns / 1000000000;
+        if (wanted < total) total = wanted;
+        last_ns = end_ns + patience_ns;
+        end_ns = INT64_MAX;
+    }
     for (;;) {
         int64_t now = now_ns();
         while (idle_count && issued < total && now < end_ns && due(issued) <= now) {

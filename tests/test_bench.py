@@ -127,6 +127,15 @@ def test_the_load_client_says_what_is_wrong_with_an_answer(programs: Path, answe
 
 
 @needs_cc
+def test_at_a_rate_all_that_is_due_is_asked_for_however_late(programs: Path) -> None:
+    with upstream(programs) as port:
+        options = ("--connections=1", "--rate=200", "--seconds-ms=200", "--stream=1", "--pieces=2", "--every-us=20000")
+        seen = loaded(programs, port, *options)
+    assert (seen["requests"], seen["errors"]) == (40, 0)
+    assert seen["seconds"] > 2 * 0.2
+
+
+@needs_cc
 @pytest.mark.parametrize("warm", [0, 1])
 def test_a_server_that_says_nothing_is_not_waited_for_without_end(programs: Path, warm: int) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:

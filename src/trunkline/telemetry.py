@@ -384,7 +384,9 @@ class _Collector:
             first.add_metric(pair, _buckets(series.first_token), series.first_token_sum_s)
             duration.add_metric(pair, _buckets(series.duration), series.duration_sum_s)
         yield from (requests, tokens, cost, unpriced, first, duration)
-        responses = CounterMetricFamily("trunkline_responses", "Other responses.", labels=("route", "status"))
+        responses = CounterMetricFamily(
+            "trunkline_responses", "Responses that are no model's answer.", labels=("route", "status")
+        )
         for key, count in _total(snapshot.responses for snapshot in self._snapshots).items():
             responses.add_metric(key.split("\0"), count)
         yield responses
