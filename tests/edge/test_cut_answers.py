@@ -1,4 +1,4 @@
-"""An upstream that breaks off at any byte is never told as a success, but as one error of the client's dialect (T06).
+"""A cut at any byte is never told as a success, but as one error of the client's dialect (T06, F06).
 
 Every offset of every transcript is tried without sockets in tests/dialects/test_cuts.py; here, some of them with.
 """

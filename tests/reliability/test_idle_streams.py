@@ -1,4 +1,4 @@
-"""Thousands of streams that are open and idle cost little, and when all their clients leave, all is closed (T42, T43).
+"""Thousands of idle streams cost little, and when all their clients leave, all is closed (T42, T43, F16).
 
 The router is a process of its own: client and upstream share this one.
 """

@@ -1,4 +1,4 @@
-"""No stream costs more memory than its bound (T49), nor do the requests that were answered (T41)."""
+"""No stream costs more memory than its bound (T49), nor do the requests that were answered (T41, F15)."""
 
 from __future__ import annotations
 

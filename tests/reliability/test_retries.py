@@ -1,4 +1,4 @@
-"""Retries never multiply load, and nobody's mistakes but a provider's own count against it (T10 to T13, T15)."""
+"""Retries never multiply load, and nobody's mistakes but a provider's own count against it (T10 to T13, T15, F05)."""
 
 from __future__ import annotations
 
