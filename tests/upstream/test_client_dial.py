@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import pytest
 from trunkline.core.catalog import Origin, Timeouts
 from trunkline.core.problem import Kind, Retry, Source
 from trunkline.upstream.client import Client
+from trunkline.upstream.connection import Connection
 from upstream.literal_server import LiteralServer, asking, fetch, opened, problem_of, read_to_end, send
 
 if TYPE_CHECKING:
@@ -50,6 +52,26 @@ async def test_the_next_address_is_tried_when_one_refuses() -> None:
     async with opened(Client(resolve=names)) as client, LiteralServer() as server:
         assert await fetch(client, Origin("http", "model.test", server.origin.port)) == b"hi"
         assert client.open_connections == 1
+
+
+async def test_an_address_that_refuses_leaves_nothing_that_waits_for_the_collector() -> None:
+    names = Names(*[["127.0.0.2", "127.0.0.1"]] * 2)
+    async with opened(Client(resolve=names)) as client, LiteralServer() as server:
+        origin = Origin("http", "model.test", server.origin.port)
+        stream = await send(client, origin)
+        gc.collect()
+        gc.disable()
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        try:
+            assert await fetch(client, origin) == b"hi"
+            gc.collect()
+            left = [one for one in gc.garbage if isinstance(one, Connection)]
+        finally:
+            gc.set_debug(0)
+            gc.enable()
+            gc.garbage.clear()
+        stream.close()
+    assert left == []
 
 
 async def test_an_address_that_says_nothing_has_only_its_share_of_the_time() -> None:

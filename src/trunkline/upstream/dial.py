@@ -180,22 +180,25 @@ async def _in_turn(addresses: Sequence[str], until: float, name: str, open_one: 
     """Try the addresses one after the other, each with its share of the time that is left."""
     loop = asyncio.get_running_loop()
     last: OSError | None = None
-    for tried, address in enumerate(addresses):
-        left = len(addresses) - tried
-        share = (until - loop.time()) / left if left > 1 else None
-        try:
-            async with asyncio.timeout(share):
-                return await open_one(address)
-        except OSError as error:
-            last = error
-    reason = os.strerror(last.errno).lower() if last is not None and last.errno else "no answer"
-    raise Problem(
-        Kind.UNREACHABLE,
-        f"Could not connect to {name}: {reason}.",
-        source=Source.NETWORK,
-        retry=Retry.ELSEWHERE,
-        detail=type(last).__name__,
-    ) from last
+    try:
+        for tried, address in enumerate(addresses):
+            left = len(addresses) - tried
+            share = (until - loop.time()) / left if left > 1 else None
+            try:
+                async with asyncio.timeout(share):
+                    return await open_one(address)
+            except OSError as error:
+                last = error
+        reason = os.strerror(last.errno).lower() if last is not None and last.errno else "no answer"
+        raise Problem(
+            Kind.UNREACHABLE,
+            f"Could not connect to {name}: {reason}.",
+            source=Source.NETWORK,
+            retry=Retry.ELSEWHERE,
+            detail=type(last).__name__,
+        ) from last
+    finally:
+        last = None  # its traceback holds this frame: a circle
 
 
 def _http_only(context: ssl.SSLContext) -> ssl.SSLContext:
