@@ -56,6 +56,19 @@ def test_a_name_that_comes_after_the_id_still_starts_the_call() -> None:
     assert calls(piece(0, "a"), piece(0, name="f"), piece(0, arguments="{}")) == [("a", "f", "{}")]
 
 
+@pytest.mark.parametrize("index", [0, None])
+@pytest.mark.parametrize("name", ["f", "g"])
+def test_whole_calls_with_one_number_and_no_ids_are_told_apart_by_their_names(index: int | None, name: str) -> None:
+    told = calls(piece(index, "", "f", '{"x":1}'), piece(index, "", name, '{"y":2}'))
+    assert [(called, arguments) for _, called, arguments in told] == [("f", '{"x":1}'), (name, '{"y":2}')]
+    assert len({id_ for id_, _, _ in told}) == 2
+
+
+def test_a_name_that_comes_with_every_piece_of_a_call_without_an_id_counts_once() -> None:
+    told = calls(piece(0, name="f", arguments='{"x"'), piece(0, name="f", arguments=":1}"), piece(0, name="f"))
+    assert [(name, arguments) for _, name, arguments in told] == [("f", '{"x":1}')]
+
+
 def test_calls_without_ids_get_some_that_differ() -> None:
     told = calls(piece(0, name="f", arguments="{}"), piece(1, name="f", arguments="{}"))
     ids = {id_ for id_, _, _ in told}

@@ -61,6 +61,8 @@ class _Tool(msgspec.Struct):
     index: int | None
     id: str
     is_started: bool = False
+    name: str = ""
+    said: list[str] = []
 
 
 class Reader:
@@ -263,6 +265,7 @@ class Reader:
         tool.id = tool.id or piece.id or ""
         if not tool.is_started and function.name:
             tool.is_started = True
+            tool.name = function.name
             self._calls += 1
             tool.id = tool.id or self._invented_id()
             if tool.index is not None:
@@ -272,15 +275,18 @@ class Reader:
         if arguments:
             if not tool.is_started:
                 raise invalid_answer(self._target, "arguments for a tool without a name")
+            tool.said.append(arguments)
             events.append(Delta(self._index, arguments))
         if piece.extra_content and bytes(piece.extra_content) != b"null":
             self._call_proof = bytes(piece.extra_content)
 
     def _is_next(self, piece: ToolPiece) -> bool:
-        """Whether another call begins. Some number all calls 0, some none: then a new id tells."""
+        """Whether another call begins. Some number all calls 0, some none: then a new id tells, or else a name."""
         tool = self._tool if self._open is BlockKind.TOOL_CALL else None
         if tool is not None and piece.index in {None, tool.index}:
-            return bool(piece.id and tool.id and piece.id != tool.id)
+            if piece.id and tool.id:
+                return piece.id != tool.id
+            return not piece.id and _is_named_anew(piece.function, tool)
         if piece.index is not None and piece.index in self._tool_ids:
             if not piece.id or piece.id == self._tool_ids[piece.index]:
                 self._tool_is_late(piece)
@@ -364,6 +370,17 @@ def read_whole(body: bytes, target: Target) -> list[Event]:
     if not any(choice.index == 0 and choice.delta is not None for choice in choices):
         raise invalid_answer(target, "a chat completion without a message")
     return [*events, *reader.close()]
+
+
+def _is_named_anew(function: FunctionPiece | None, tool: _Tool) -> bool:
+    """Whether a piece without an id is a call of its own: it has a name, and the open call's arguments are whole."""
+    if function is None or not function.name or not (function.name != tool.name or function.arguments):
+        return False
+    try:
+        msgspec.json.decode("".join(tool.said), type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, RecursionError, UnicodeError):
+        return False
+    return True
 
 
 def _text_alone(chunk: Chunk) -> str | None:
