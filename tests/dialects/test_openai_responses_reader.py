@@ -254,6 +254,24 @@ def test_done_of_an_item_after_the_next_one_began_says_nothing_new() -> None:
     )
 
 
+@pytest.mark.parametrize("by_item", [True, False])
+@pytest.mark.parametrize(("arguments", "is_lost"), [('{"a":1}', True), ("{}", False)])
+def test_a_call_whose_arguments_come_after_the_next_one_began_is_not_told_without_them(
+    arguments: str, *, by_item: bool, is_lost: bool
+) -> None:
+    calls = [
+        {"type": "function_call", "id": f"fc_{place}", "call_id": f"call_{place}", "name": "f"} for place in (0, 1)
+    ]
+    done = (
+        frame("response.output_item.done", output_index=0, item={**calls[0], "arguments": arguments})
+        if by_item
+        else frame("response.function_call_arguments.done", output_index=0, item_id="fc_0", arguments=arguments)
+    )
+    frames = [*(added(place, **call, arguments="") for place, call in enumerate(calls)), done]
+    reply = told([stream(*frames, completed())])
+    assert (reply is Kind.UPSTREAM_INVALID) is is_lost
+
+
 def test_items_told_apart_by_their_ids_alone_are_told_apart() -> None:
     frames = [
         frame("response.output_text.delta", item_id="a", delta="One"),

@@ -94,6 +94,7 @@ class Reader:
         self._part = 0
         self._citations: list[Citation] = []
         self._has_calls = False
+        self._mute: set[int] = set()
         self._finish: Finish | None = None
         self.is_done = False
 
@@ -248,6 +249,7 @@ class Reader:
             index = self._index
         if index == self._index and self._open is not None and not self._has_text:
             self._say(text, events, logprobs)
+        self._check_told(index, text)
 
     def _part_done(self, event: _Event, events: list[Event]) -> None:
         part = read_part(event.part, self._target)
@@ -292,6 +294,12 @@ class Reader:
             if not self._has_text:
                 self._say(text, events)
             self._end(events, opaque)
+        self._check_told(self._lookup(names, kind, 0), text)
+
+    def _check_told(self, index: int | None, text: str | None) -> None:
+        """A call that ended without arguments, because the next one had begun, is not told without them."""
+        if index in self._mute and (text or "").strip() not in {"", "{}"}:
+            raise invalid_answer(self._target, "the arguments of a call after the next item has begun")
 
     def _finished(self, event: _Event, events: list[Event]) -> None:
         response = event.response
@@ -347,6 +355,8 @@ class Reader:
 
     def _end(self, events: list[Event], opaque: Opaque | None = None) -> None:
         if self._open is not None:
+            if self._open is BlockKind.TOOL_CALL and not self._has_text:
+                self._mute.add(self._index)
             self._open = None
             citations, self._citations = tuple(self._citations), []
             events.append(End(self._index, opaque, citations))
