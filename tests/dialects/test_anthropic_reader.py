@@ -216,6 +216,11 @@ def test_arguments_that_come_whole_with_the_call_are_told() -> None:
     assert reply.blocks == (Block(BlockKind.TOOL_CALL, '{"a":1}', "t", "f"),)
 
 
+def test_arguments_that_are_not_utf_8_are_no_answer() -> None:
+    call = stream(begins(0, type="tool_use", id="t", name="f", input={"a": "?"})).replace(b"?", b"\xff")
+    assert told([stream(BEGIN), call, stream(FINISH)]) is Kind.UPSTREAM_INVALID
+
+
 def test_a_call_without_a_name_is_no_answer() -> None:
     assert told([stream(BEGIN, begins(0, type="tool_use", id="t"), FINISH)]) is Kind.UPSTREAM_INVALID
 

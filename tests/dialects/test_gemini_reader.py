@@ -224,6 +224,11 @@ def test_a_call_without_an_id_gets_one_that_no_other_answer_has() -> None:
     assert [block.text for block in reply.blocks] == ["{}", "{}"]
 
 
+def test_arguments_that_are_not_utf_8_are_no_answer() -> None:
+    data = stream(says({"functionCall": {"name": "f", "args": {"a": "?"}}}, finish="STOP")).replace(b"?", b"\xff")
+    assert told([data]) is Kind.UPSTREAM_INVALID
+
+
 def test_a_signed_thought_ends_with_its_proof() -> None:
     chunks = [
         says({"text": "Hm", "thought": True}),

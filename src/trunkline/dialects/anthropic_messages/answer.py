@@ -212,7 +212,7 @@ def read_reply(body: bytes, target: Target) -> Reply:
         raise read_error_object(target, 200, {}, message.error)
     if message.type != "message":
         raise invalid_answer(target, "an object that is not a message")
-    blocks = [_block(raw, read_block(raw, target)) for raw in message.content]
+    blocks = [_block(raw, read_block(raw, target), target) for raw in message.content]
     counts = read_counts(message.usage)
     return Reply(
         head=Head(id=message.id, model=message.model),
@@ -222,7 +222,7 @@ def read_reply(body: bytes, target: Target) -> Reply:
     )
 
 
-def _block(raw: msgspec.Raw, block: ContentBlock) -> Block | None:
+def _block(raw: msgspec.Raw, block: ContentBlock, target: Target) -> Block | None:
     """A block in the hub's terms; None for one that only this dialect knows."""
     match block.type:
         case "text":
@@ -234,15 +234,21 @@ def _block(raw: msgspec.Raw, block: ContentBlock) -> Block | None:
         case "redacted_thinking":
             return Block(BlockKind.REASONING, "", opaque=proof(raw))
         case "tool_use":
-            return Block(BlockKind.TOOL_CALL, arguments_of(block), block.id, block.name)
+            return Block(BlockKind.TOOL_CALL, arguments_of(block, target), block.id, block.name)
         case _:
             return None
 
 
-def arguments_of(block: ContentBlock) -> str:
-    """A tool call's arguments as they stand in its block; a tool without any gets an empty object."""
+def arguments_of(block: ContentBlock, target: Target) -> str:
+    """A tool call's arguments as they stand in its block; a tool without any gets an empty object.
+
+    Raises Problem where they are not UTF-8.
+    """
     raw = bytes(block.input)
-    return "{}" if raw in {b"", b"null"} else raw.decode()
+    try:
+        return "{}" if raw in {b"", b"null"} else raw.decode()
+    except UnicodeDecodeError as error:
+        raise invalid_answer(target, "a tool use that is not UTF-8") from error
 
 
 def proof(raw: msgspec.Raw) -> Opaque:

@@ -253,7 +253,7 @@ class Reader:
             return
         if kind is BlockKind.TOOL_CALL and self._is_empty:
             # Arguments may come whole at the start, and a tool without any still gets an object.
-            events.append(Delta(self._index, arguments_of(self._begun)))
+            events.append(Delta(self._index, arguments_of(self._begun, self._target)))
         if self._signature not in {"", NONE} and self._thought_size <= MAX_PROVEN_CHARACTERS:
             self._proof = prove("".join(self._thought), self._signature)
         events.append(End(self._index, self._proof, placed(self._citations, self._said)))

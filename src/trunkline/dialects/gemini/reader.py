@@ -259,8 +259,12 @@ class Reader:
         self._end(events)
         self._index += 1
         args = bytes(call.args)
+        try:
+            arguments = args.decode() if args and args != b"null" else "{}"
+        except UnicodeDecodeError as error:
+            raise invalid_answer(self._target, "a function call that is not UTF-8") from error
         events.append(Start(self._index, BlockKind.TOOL_CALL, call.id or self._call_id(), name))
-        events.append(Delta(self._index, args.decode() if args and args != b"null" else "{}"))
+        events.append(Delta(self._index, arguments))
         events.append(End(self._index, opaque))
         self._calls += 1
 
