@@ -177,3 +177,16 @@ def test_a_caller_may_sort_by_price_and_set_the_most_that_it_pays() -> None:
 def test_every_fallback_is_checked_too() -> None:
     caller = Caller(models=frozenset({"groq/llama"}))
     assert refusal(caller=caller, model="groq/llama", fallbacks=("local/large",)).kind is Kind.FORBIDDEN
+
+
+def test_a_refusal_does_not_name_the_targets_of_other_callers() -> None:
+    theirs, ours = (provider(name, Model(id="m", offers=frozenset())) for name in ("theirs", "ours"))
+    legs = (Leg(target=Target(theirs, theirs.models[0]), caller="secret"), Leg(target=Target(ours, ours.models[0])))
+    for chosen, said in ((legs, "ours/m does not take images."), (legs[:1], "is for other callers.")):
+        catalog = Catalog(providers=(theirs, ours), routes=(Route(name="r", legs=chosen),))
+        facts = Facts(needs=frozenset({Need.IMAGES}))
+        with pytest.raises(Problem) as caught:
+            plan(Wanted(Envelope(model="r"), "openai_chat", Caller(), catalog, lambda facts=facts: facts), RULES)
+        assert caught.value.message.endswith(said)
+        assert "theirs" not in caught.value.message
+        assert "secret" not in caught.value.message

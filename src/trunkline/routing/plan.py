@@ -129,7 +129,7 @@ def plan(wanted: Wanted, rules: Rules) -> Plan:
     if preferences is not None:
         steps = _preferred(preferences, steps, passed)
     if not steps:
-        raise _nobody(wanted, passed)
+        raise _nobody(passed)
     steps = _asked_now(steps, rules, passed)
     first = routes[0]
     return Plan(tuple(steps), tuple(passed), consumed, first.name, _policies(first, wanted), first.hedge, first.resume)
@@ -433,13 +433,15 @@ def _is_barred(step: Step) -> bool:
     return step.standing.verdict.state is State.OPEN and step.standing.verdict.bars
 
 
-def _nobody(wanted: Wanted, passed: list[PassedOver]) -> Problem:
-    """No target can serve this request: the first one's reason."""
-    first = passed[0]
-    if all(one.reason == TOO_LONG for one in passed):
+def _nobody(passed: list[PassedOver]) -> Problem:
+    """No target can serve this request: the reason of the first one that the caller may know of."""
+    told = [one for one in passed if not one.is_foreign]
+    if not told:
+        return invalid("Every target of this model is for other callers.", param="model")
+    first = told[0]
+    if all(one.reason == TOO_LONG for one in told):
         text = f"The conversation is longer than {first.target.name} can take."
         return invalid(text, kind=Kind.CONTEXT_TOO_LONG)
-    del wanted
     return invalid(f"{first.target.name} {first.reason}.")
 
 
