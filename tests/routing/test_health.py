@@ -226,6 +226,35 @@ def test_names_that_clients_make_up_do_not_fill_the_memory() -> None:
     kept.give_up()
 
 
+@pytest.mark.parametrize("ends_well", [True, False])
+def test_what_began_before_the_breaker_opened_does_not_answer_for_the_probe(*, ends_well: bool) -> None:
+    limits = BreakerLimits()
+    health = made()
+    failed = Problem(Kind.UPSTREAM_FAILED, "It failed.", source=Source.UPSTREAM)
+    early = health.begin(A, 0.0)
+    for _ in range(limits.consecutive):
+        health.begin(A, 0.0).fail(failed, 0.0)
+    probe = health.begin(A, limits.open_s)
+    assert health.standing(A, limits.open_s).verdict.state is State.OPEN
+    if ends_well:
+        early.succeed(limits.open_s)
+        assert health.standing(A, limits.open_s).verdict.state is State.OPEN
+        probe.fail(failed, limits.open_s)
+        assert health.standing(A, limits.open_s).verdict.state is State.OPEN
+    else:
+        early.fail(failed, limits.open_s)
+        probe.succeed(limits.open_s)
+        assert health.standing(A, limits.open_s).verdict.state is State.CLOSED
+
+
+def test_a_target_is_known_also_where_all_others_are_being_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subject, "MAX_TARGETS", 2)
+    health = made()
+    running = [health.begin(target(name), 0.0) for name in ("a", "b", "c")]
+    assert health.standing(target("c"), 0.0).in_flight == 1
+    assert len(health) == len(running)
+
+
 class Traffic(RuleBasedStateMachine):
     """Attempts that begin and end in any way: what is under way is counted, and comes back to nothing."""
 

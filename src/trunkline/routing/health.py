@@ -159,9 +159,9 @@ class Health:
         key = key_of(target)
         known = self._targets.get(key)
         if known is None:
-            known = self._targets[key] = _Target(self._breaker_limits)
-            while len(self._targets) > MAX_TARGETS and self._forget_one():
+            while len(self._targets) >= MAX_TARGETS and self._forget_one():
                 pass
+            known = self._targets[key] = _Target(self._breaker_limits)
         self._targets.move_to_end(key)
         return known
 
@@ -191,7 +191,8 @@ class Watch(msgspec.Struct, eq=False):
         """It ended well: so many tokens, in so many seconds after the first."""
         if self._end():
             self._target.refused = 0
-            self._target.breaker.succeed(now)
+            if self._speaks_of(now):
+                self._target.breaker.succeed(now)
             if tokens and seconds > 0:
                 self._target.pace.add(tokens / seconds, now, self._limits.half_life_s)
 
@@ -222,9 +223,14 @@ class Watch(msgspec.Struct, eq=False):
                     known.refused_until = now + min(limits.longest_refused_s, lasts)
                 self._spare_breaker()
             case _ if problem.source in {Source.UPSTREAM, Source.NETWORK}:
-                known.breaker.fail(now, self._chance())
+                if self._speaks_of(now):
+                    known.breaker.fail(now, self._chance())
             case _:
                 self._spare_breaker()
+
+    def _speaks_of(self, now: float) -> bool:
+        """Whether its end counts: where the breaker is not closed, only that of the one who was sent to see does."""
+        return self._is_probe or self._target.breaker.state(now) is State.CLOSED
 
     def _spare_breaker(self) -> None:
         """It answered, so it is up; but not well, so nothing has been proven."""
