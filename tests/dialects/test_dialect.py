@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from dialects.targets import target
 from trunkline.core.caller import Secret
 from trunkline.core.problem import Kind, Problem, Source
-from trunkline.dialects.dialect import MAX_TOP_LEVEL_KEYS, key_header, top_level
+from trunkline.dialects.dialect import MAX_TOP_LEVEL_KEYS, key_header, post, top_level
 
 
 def refusal(body: bytes) -> Problem:
@@ -180,3 +180,11 @@ def test_a_key_goes_in_its_dialects_own_header_or_its_rows(
     keyed = msgspec.structs.replace(provider, dialect=dialect, key_header=row, credential=Secret("canary"))
     assert key_header(keyed) == (header,)
     assert key_header(msgspec.structs.replace(keyed, credential=None)) == ()
+
+
+def test_a_header_goes_out_once_in_whatever_letters_its_row_writes_it() -> None:
+    headers = post(target(headers=(("Authorization", "Basic x"), ("X-Title", "a"))), "/x", b"").headers
+    names = [name.lower() for name, _ in headers]
+    assert len(names) == len(set(names))
+    assert dict(headers)["authorization"].startswith("Bearer ")
+    assert dict(headers)["X-Title"] == "a"

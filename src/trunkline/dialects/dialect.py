@@ -405,10 +405,11 @@ def _headers(provider: Provider, *, is_stream: bool, carried: Headers, defaults:
         **dict(defaults),
         **dict(carried),
     }
+    written = {name: (name, value) for name, value in headers.items()}
     for name, value in (*provider.headers, *key_header(provider)):
-        headers.pop(name.lower(), None)
-        headers[name] = value
-    return tuple(headers.items())
+        written.pop(name.lower(), None)
+        written[name.lower()] = (name, value)
+    return tuple(written.values())
 
 
 def key_header(provider: Provider) -> tuple[tuple[str, str], ...]:
