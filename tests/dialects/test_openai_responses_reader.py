@@ -307,6 +307,13 @@ def test_what_is_not_of_this_dialect_is_no_answer(frames: list[Frame]) -> None:
     assert caught.value.kind is Kind.UPSTREAM_INVALID
 
 
+@pytest.mark.parametrize("odd", [b"1e400", b"1" * 5_000, b'"\xff"'])
+def test_an_error_event_is_told_whatever_else_it_holds(odd: bytes) -> None:
+    with pytest.raises(Problem) as caught:
+        Reader(target()).read(Frame(b'{"type":"error","code":"rate_limit_exceeded","message":"Slow","x":%b}' % odd))
+    assert caught.value.kind is Kind.RATE_LIMITED
+
+
 def test_keep_alives_and_what_follows_the_end_are_passed_over() -> None:
     reader = Reader(target())
     assert reader.read(Frame(b"")) == ()

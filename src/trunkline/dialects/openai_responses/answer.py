@@ -6,6 +6,7 @@ https://openrouter.ai/docs/api-reference/errors (OpenRouterTeam/docs, 2026-08-22
 
 from __future__ import annotations
 
+from contextlib import suppress
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
@@ -125,6 +126,7 @@ class _Failed(msgspec.Struct):
 
 _TYPED = msgspec.json.Decoder(_Typed)
 _FAILED = msgspec.json.Decoder(_Failed)
+_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _PART = msgspec.json.Decoder(Part)
 _ITEM = msgspec.json.Decoder(Item)
 _RESPONSE = msgspec.json.Decoder(Response)
@@ -233,7 +235,11 @@ def read_finish(response: Response, *, is_incomplete: bool, has_calls: bool) -> 
 
 def stream_error(target: Target, data: bytes) -> Problem:
     """What an error event means: its fields stand at the top, or in an `error` of its own."""
-    said: dict[str, Any] = msgspec.json.decode(data, type=dict[str, Any])
+    said: dict[str, Any] = {}
+    with suppress(*UNREADABLE):
+        for name, raw in _FIELDS.decode(data).items():
+            with suppress(*UNREADABLE):  # what nobody here reads may be any number
+                said[name] = msgspec.json.decode(raw)
     inner = said.get("error")
     if inner is None:
         said.pop("type", None)  # "error", which says nothing
