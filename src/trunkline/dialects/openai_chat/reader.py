@@ -62,7 +62,18 @@ class _Tool(msgspec.Struct):
     id: str
     is_started: bool = False
     name: str = ""
-    said: list[str] = []
+    said: list[str] | None = None
+    """Its arguments so far, where it came without an id."""
+    room: int = 64 * 1024
+    """How many characters of them are kept: what is longer is not told apart from the next call by its name."""
+
+    def hear(self, arguments: str) -> None:
+        """A piece of its arguments."""
+        if self.said is not None:
+            self.said.append(arguments)
+            self.room -= len(arguments)
+            if self.room < 0:
+                self.said = None
 
 
 class Reader:
@@ -267,7 +278,8 @@ class Reader:
             tool.is_started = True
             tool.name = function.name
             self._calls += 1
-            tool.id = tool.id or self._invented_id()
+            if not tool.id:
+                tool.id, tool.said = self._invented_id(), []
             if tool.index is not None:
                 self._tool_ids[tool.index] = tool.id
             self._index += 1
@@ -275,7 +287,7 @@ class Reader:
         if arguments:
             if not tool.is_started:
                 raise invalid_answer(self._target, "arguments for a tool without a name")
-            tool.said.append(arguments)
+            tool.hear(arguments)
             events.append(Delta(self._index, arguments))
         if piece.extra_content and bytes(piece.extra_content) != b"null":
             self._call_proof = bytes(piece.extra_content)
@@ -377,7 +389,7 @@ def _is_named_anew(function: FunctionPiece | None, tool: _Tool) -> bool:
     if function is None or not function.name or not (function.name != tool.name or function.arguments):
         return False
     try:
-        msgspec.json.decode("".join(tool.said), type=dict[str, msgspec.Raw])
+        msgspec.json.decode("".join(tool.said or ()), type=dict[str, msgspec.Raw])
     except (msgspec.DecodeError, RecursionError, UnicodeError):
         return False
     return True
