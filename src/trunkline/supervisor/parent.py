@@ -231,19 +231,25 @@ class Supervisor:
             return self._begin(tasks, self._mind(tasks, slot))
 
     async def _reload_when_asked(self, tasks: asyncio.TaskGroup) -> None:
-        while True:
-            await self._reload_asked.wait()
-            self._reload_asked.clear()
-            reloaded, self._reloaded = self._reloaded, None
-            try:
-                outcome = await self._renew(tasks)
-                workers = [slot.child.pid for slot in self._slots]
-                self._log.info("reloaded", workers=workers, needs_restart=list(outcome.restart))
-            except CannotStart as why:
-                outcome = Reloaded(why)
-                self._log.error("reload_refused", reason=str(why))
-            if reloaded is not None and not reloaded.done():
-                reloaded.set_result(outcome)
+        reloaded: asyncio.Future[Reloaded] | None = None
+        try:
+            while True:
+                await self._reload_asked.wait()
+                self._reload_asked.clear()
+                reloaded, self._reloaded = self._reloaded, None
+                try:
+                    outcome = await self._renew(tasks)
+                    workers = [slot.child.pid for slot in self._slots]
+                    self._log.info("reloaded", workers=workers, needs_restart=list(outcome.restart))
+                except CannotStart as why:
+                    outcome = Reloaded(why)
+                    self._log.error("reload_refused", reason=str(why))
+                if reloaded is not None and not reloaded.done():
+                    reloaded.set_result(outcome)
+        finally:
+            for asked in (reloaded, self._reloaded):  # who asked by way of a worker would hold up its drain
+                if asked is not None and not asked.done():
+                    asked.set_result(Reloaded(CannotStart("The router is draining.")))
 
     async def _renew(self, tasks: asyncio.TaskGroup) -> Reloaded:
         """Give the workers the settings of now; where they cannot take them as they run, give their places to others.
@@ -276,13 +282,18 @@ class Supervisor:
 
     async def _roll(self, tasks: asyncio.TaskGroup, settings: bytes) -> None:
         """Replace the workers one after another: each old one leaves after the new one accepts connections."""
-        for slot in self._slots:
-            async with self._changing:
-                old, slot.child = slot.child, await self._launch(settings)
-            self._begin(tasks, self._mind(tasks, slot))
-            await old.tell_to_leave("hand_over", self._setup.drain_s)
-            self._begin(tasks, self._retire(old))
-        self._settings = settings
+        before = self._settings
+        try:
+            for slot in self._slots:
+                async with self._changing:
+                    old, slot.child = slot.child, await self._launch(settings)
+                    self._settings = settings  # also for a new one that dies before the last has come
+                self._begin(tasks, self._mind(tasks, slot))
+                await old.tell_to_leave("hand_over", self._setup.drain_s)
+                self._begin(tasks, self._retire(old))
+        except CannotStart:
+            self._settings = before
+            raise
 
     async def _retire(self, old: Child) -> None:
         await old.left(self._setup.drain_s)
