@@ -10,8 +10,10 @@ import time
 from typing import TYPE_CHECKING
 
 import psutil
+import pytest
 
 from supervisor.running_router import comes_true, is_alive, new_workers
+from trunkline.supervisor.control import Refused
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -192,6 +194,15 @@ async def test_a_reload_that_cannot_start_leaves_the_old_workers_alone(router: R
         await router.line_with("reload_refused")
     assert await router.worker_pids() == pids
     assert (await router.get("/who"))["tag"] == "first"
+
+
+async def test_settings_that_cannot_even_be_looked_for_leave_the_workers_alone(router: RunningRouter) -> None:
+    await router.start()
+    old = await router.worker_pids()
+    router.settings_file.unlink()
+    with pytest.raises(Refused, match="cannot be read: FileNotFoundError"):
+        await router.ask("reload")
+    assert await router.worker_pids() == old
 
 
 async def test_what_workers_can_take_as_they_run_replaces_none_of_them(router: RunningRouter) -> None:

@@ -257,7 +257,7 @@ class Supervisor:
         Raises CannotStart where the settings cannot be used: then nothing has changed.
         """
         has_new_code, self._has_new_code = self._has_new_code, False
-        settings = self._setup.settings()
+        settings = self._read_again()
         restart: list[str] = []
         if not has_new_code:
             is_taken, restart = await self._hand_out(settings)
@@ -265,6 +265,16 @@ class Supervisor:
                 return Reloaded(restart=tuple(restart))
         await self._roll(tasks, settings)
         return Reloaded(restart=tuple(restart))
+
+    def _read_again(self) -> bytes:
+        """The settings of now. Raises CannotStart, whatever is wrong with them: workers run."""
+        try:
+            return self._setup.settings()
+        except CannotStart:
+            raise
+        except Exception as fault:
+            self._log.exception("settings_unreadable")
+            raise CannotStart(f"The settings cannot be read: {type(fault).__name__}. The log tells why.") from fault
 
     async def _hand_out(self, settings: bytes) -> tuple[bool, list[str]]:
         """Whether every worker has taken these settings as it runs, and what of them waits for a restart."""
