@@ -205,6 +205,16 @@ async def test_settings_that_cannot_even_be_looked_for_leave_the_workers_alone(r
     assert await router.worker_pids() == old
 
 
+async def test_a_question_that_a_worker_fails_to_answer_ends_no_stream(router: RunningRouter) -> None:
+    await router.start()
+    stream = await router.open("/slow?count=10&every=0.1")
+    await stream.until(b"data: 0")
+    router.settings_file.write_text("no JSON")
+    with pytest.raises(Refused, match="A worker failed to answer: JSONDecodeError"):
+        await router.ask("reload")
+    assert "[DONE]" in (await stream.rest())[1]
+
+
 async def test_what_workers_can_take_as_they_run_replaces_none_of_them(router: RunningRouter) -> None:
     await router.start(workers=2)
     old = await router.worker_pids()
