@@ -61,6 +61,14 @@ async def tell():
 asyncio.run(tell())
 """
 
+NO_TEXT = """
+import structlog
+from trunkline.telemetry import configure_logging
+
+configure_logging("info", "json")
+structlog.get_logger("one").info("file_changed", file="\\udcff.py")
+"""
+
 SAMPLES = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
@@ -162,6 +170,11 @@ def test_a_librarys_warning_and_a_fault_are_lines_of_the_same_form() -> None:
     assert warning.items() >= {"event": "it said so", "level": "warning", "logger": "a.library"}.items()
     assert fault.items() >= {"event": "unexpected fault", "level": "error", "request_id": "r-fault"}.items()
     assert "ValueError: it broke" in fault["exception"]
+
+
+def test_what_is_no_text_is_a_line_all_the_same() -> None:
+    done = subprocess.run([sys.executable, "-c", NO_TEXT], capture_output=True, text=True, check=True)
+    assert json.loads(done.stderr)["file"] == "\udcff.py"
 
 
 def test_for_people_it_is_one_plain_line_each() -> None:

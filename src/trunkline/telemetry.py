@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import json
 import logging
 import os
 import sys
@@ -93,7 +94,10 @@ def _second(second: int) -> str:
 
 
 def _json_line(_: Any, __: str, event: EventDict) -> str:
-    return msgspec.json.encode(event, enc_hook=repr).decode()
+    try:
+        return msgspec.json.encode(event, enc_hook=repr).decode()
+    except UnicodeEncodeError:  # a file's name, or what was raised, may hold what is no text
+        return json.dumps(event, default=repr)
 
 
 class _Lines:

@@ -219,6 +219,27 @@ async def test_when_the_client_leaves_the_key_is_free_again(
     assert not is_replayed(answer)
 
 
+async def test_the_key_is_free_when_its_request_is_cancelled_while_it_takes_it(
+    router: Router, upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upstream.play(script.chat_whole("Hello"))
+    await post(router, key="another")
+    kept = router.app._idempotency
+    assert kept is not None
+    assert kept._store is not None
+    claim = kept._store.claim
+
+    async def cancelled(name: bytes, digest: bytes, mark: str) -> SavedAnswer | None:
+        await claim(name, digest, mark)
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(kept._store, "claim", cancelled)
+    assert (await post(router)).status_code == 500
+    monkeypatch.undo()
+    await until(lambda: not kept._settling)
+    assert (await post(router)).status_code == 200
+
+
 async def test_the_key_is_free_when_the_router_cut_the_answer(router: Router, upstream: ScriptedUpstream) -> None:
     upstream.play(script.chat_stream(["held"], finish=None, done=False).but(end=End.STALL))
     running = asyncio.create_task(post(router, stream=True))

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway.walks import Walks, exchange_of, target
+from gateway.walks import Reading, Walks, exchange_of, target
+from reliability.scene import until
 from trunkline.core.catalog import Target, Timeouts
 from trunkline.core.problem import Kind, Problem, Retry, Source
 from trunkline.core.record import Outcome
@@ -158,6 +159,22 @@ async def test_an_interrupted_walk_raises_the_reason_it_was_given(upstream: Scri
     with pytest.raises(Problem, match="bye"):
         await walk
     assert [record.outcome for record in kept.records] == [Outcome.CUT]
+
+
+@pytest.mark.parametrize("is_cut", [False, True])
+async def test_once_the_client_has_the_end_of_its_answer_nothing_cuts_it(
+    upstream: ScriptedUpstream, kept: Walks, is_cut: bool
+) -> None:
+    upstream.play(script.chat_stream(["Hello"]).but(end=End.STALL))
+    one, client = exchange(), Reading()
+    walk = asyncio.create_task(through(kept, target("one", upstream)).pour(one, client))
+    await until(lambda: client.read.endswith(b"data: [DONE]\n\n"))
+    if is_cut:
+        one.interruption = Problem(Kind.DRAINING, "bye", source=Source.ROUTER, retry=Retry.NEVER)
+    walk.cancel()
+    await walk
+    assert not walk.cancelling()
+    assert [record.outcome for record in kept.records] == [Outcome.COMPLETE]
 
 
 async def test_a_session_without_history_is_refused(upstream: ScriptedUpstream, kept: Walks) -> None:

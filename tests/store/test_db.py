@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sqlite3
 import time
 from contextlib import closing
@@ -72,6 +73,24 @@ async def test_waiting_for_a_transaction_is_bounded_and_says_whether_it_had_begu
         assert caught.value.has_begun
         assert time.perf_counter() - before < 0.3 + 2
         await outage.end()
+
+
+async def test_a_transaction_that_fails_leaves_nothing_that_waits_for_the_collector(tmp_path: Path) -> None:
+    database = Database(Secret(f"sqlite:///{tmp_path / 'missing' / 'file.sqlite3'}"))
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        with pytest.raises(Unavailable):
+            await database.write(partial(run, statement="SELECT 1"))
+        await asyncio.sleep(0)
+        gc.collect()
+        left = [one for one in gc.garbage if isinstance(one, Problem)]
+    finally:
+        gc.set_debug(0)
+        gc.enable()
+        gc.garbage.clear()
+    assert left == []
 
 
 async def test_a_caller_who_stops_waiting_is_let_go_at_once(outage: Outage) -> None:

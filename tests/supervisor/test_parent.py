@@ -9,7 +9,11 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
+import psutil
+import pytest
+
 from supervisor.running_router import comes_true, is_alive, new_workers
+from trunkline.supervisor.control import Refused
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -192,6 +196,25 @@ async def test_a_reload_that_cannot_start_leaves_the_old_workers_alone(router: R
     assert (await router.get("/who"))["tag"] == "first"
 
 
+async def test_settings_that_cannot_even_be_looked_for_leave_the_workers_alone(router: RunningRouter) -> None:
+    await router.start()
+    old = await router.worker_pids()
+    router.settings_file.unlink()
+    with pytest.raises(Refused, match="cannot be read: FileNotFoundError"):
+        await router.ask("reload")
+    assert await router.worker_pids() == old
+
+
+async def test_a_question_that_a_worker_fails_to_answer_ends_no_stream(router: RunningRouter) -> None:
+    await router.start()
+    stream = await router.open("/slow?count=10&every=0.1")
+    await stream.until(b"data: 0")
+    router.settings_file.write_text("no JSON")
+    with pytest.raises(Refused, match="A worker failed to answer: JSONDecodeError"):
+        await router.ask("reload")
+    assert "[DONE]" in (await stream.rest())[1]
+
+
 async def test_what_workers_can_take_as_they_run_replaces_none_of_them(router: RunningRouter) -> None:
     await router.start(workers=2)
     old = await router.worker_pids()
@@ -213,6 +236,32 @@ async def test_a_worker_that_dies_later_is_replaced_with_the_settings_of_the_las
     os.kill(old[0], signal.SIGKILL)
     await new_workers(router, old, 1)
     assert (await router.get("/who"))["note"] == "new"
+
+
+async def test_a_worker_that_dies_while_others_are_still_replaced_comes_back_with_the_new_settings(
+    router: RunningRouter,
+) -> None:
+    await router.start(workers=4)
+    old = await router.worker_pids()
+    router.settings_file.write_text('{"tag": "second"}')
+    reload = asyncio.create_task(router.ask("reload"))
+    while (first := (await router.ask("status"))["workers"][0]["pid"]) == old[0]:  # noqa: ASYNC110 - its own process
+        await asyncio.sleep(0.001)
+    os.kill(first, signal.SIGKILL)
+    await reload
+    await new_workers(router, [*old, first], 4)
+    assert {(await router.get("/who"))["tag"] for _ in range(40)} == {"second"}
+
+
+async def test_a_drain_does_not_wait_for_a_reload_that_a_worker_has_asked_for(router: RunningRouter) -> None:
+    await router.start(drain_s=60)
+    router.settings_file.write_text('{"tag": "second", "fault": "hang"}')
+    asking = await router.open("/reload")
+    await comes_true(lambda: len(psutil.Process(router.process.pid).children()) == 2)
+    router.signal(signal.SIGTERM)
+    status, body = await asking.rest()
+    assert (status, "The router is draining." in body) == (200, True)
+    assert await router.exit_code() == 0
 
 
 async def test_a_worker_can_ask_for_a_reload_and_hears_every_mistake(router: RunningRouter) -> None:

@@ -124,6 +124,9 @@ class Idempotency:
                 self._log.warning("a claim could not be made", detail=problem.detail)
                 self._settle(store.release(claim))
             raise
+        except asyncio.CancelledError:
+            self._settle(store.release(claim))
+            raise
         if saved is not None:
             await replay(saved, answer)
             return

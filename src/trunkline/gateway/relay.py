@@ -6,7 +6,7 @@ a timer runs out, or the client takes no more for now: then the upstream is not 
 
 from __future__ import annotations
 
-from asyncio import get_running_loop
+from asyncio import CancelledError, current_task, get_running_loop
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
@@ -97,25 +97,32 @@ class Relay:
         """Pass on what there is and what comes, until the end. Raises Problem where it breaks or a timer runs out."""
         stream = self._inbound.stream
         try:
-            first = self._attempt.first
-            while first:
-                await self._room()
-                self._pass(first.pop(0))
-            stream.listen(self._arrived)
-            self._arrived()
-            while not self._is_over:
-                if self._failure is not None:
-                    raise self._failure
-                if self._out.is_full:
+            try:
+                first = self._attempt.first
+                while first:
                     await self._room()
-                    self._arrived()
-                else:
-                    self._change = self._loop.create_future()
-                    await self._change
-        finally:
-            stream.listen(None)
-            self._timer.cancel()
-        await self._end_of_message()
+                    self._pass(first.pop(0))
+                stream.listen(self._arrived)
+                self._arrived()
+                while not self._is_over:
+                    if self._failure is not None:
+                        raise self._failure
+                    if self._out.is_full:
+                        await self._room()
+                        self._arrived()
+                    else:
+                        self._change = self._loop.create_future()
+                        await self._change
+            finally:
+                stream.listen(None)
+                self._timer.cancel()
+            await self._end_of_message()
+        except CancelledError:
+            if not self._is_over:
+                raise
+            # The client has been told the end: whoever cuts the answer now, or has left, comes too late.
+            if (task := current_task()) is not None:
+                task.uncancel()
 
     async def _room(self) -> None:
         """Wait while the client takes no more: the upstream is not at fault for what it does not send meanwhile."""

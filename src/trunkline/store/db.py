@@ -157,7 +157,10 @@ class Database:
         if not done:
             self._abandon(task, progress)
             raise Unavailable(f"no answer within {timeout_s:.1f} s", has_begun=progress.has_begun)
-        return task.result()
+        try:
+            return task.result()
+        finally:
+            del task, done  # what it raises holds this frame: a circle
 
     def _abandon(self, task: asyncio.Task[Any], progress: _Progress) -> None:
         progress.is_abandoned = True

@@ -231,19 +231,25 @@ class Supervisor:
             return self._begin(tasks, self._mind(tasks, slot))
 
     async def _reload_when_asked(self, tasks: asyncio.TaskGroup) -> None:
-        while True:
-            await self._reload_asked.wait()
-            self._reload_asked.clear()
-            reloaded, self._reloaded = self._reloaded, None
-            try:
-                outcome = await self._renew(tasks)
-                workers = [slot.child.pid for slot in self._slots]
-                self._log.info("reloaded", workers=workers, needs_restart=list(outcome.restart))
-            except CannotStart as why:
-                outcome = Reloaded(why)
-                self._log.error("reload_refused", reason=str(why))
-            if reloaded is not None and not reloaded.done():
-                reloaded.set_result(outcome)
+        reloaded: asyncio.Future[Reloaded] | None = None
+        try:
+            while True:
+                await self._reload_asked.wait()
+                self._reload_asked.clear()
+                reloaded, self._reloaded = self._reloaded, None
+                try:
+                    outcome = await self._renew(tasks)
+                    workers = [slot.child.pid for slot in self._slots]
+                    self._log.info("reloaded", workers=workers, needs_restart=list(outcome.restart))
+                except CannotStart as why:
+                    outcome = Reloaded(why)
+                    self._log.error("reload_refused", reason=str(why))
+                if reloaded is not None and not reloaded.done():
+                    reloaded.set_result(outcome)
+        finally:
+            for asked in (reloaded, self._reloaded):  # who asked by way of a worker would hold up its drain
+                if asked is not None and not asked.done():
+                    asked.set_result(Reloaded(CannotStart("The router is draining.")))
 
     async def _renew(self, tasks: asyncio.TaskGroup) -> Reloaded:
         """Give the workers the settings of now; where they cannot take them as they run, give their places to others.
@@ -251,7 +257,7 @@ class Supervisor:
         Raises CannotStart where the settings cannot be used: then nothing has changed.
         """
         has_new_code, self._has_new_code = self._has_new_code, False
-        settings = self._setup.settings()
+        settings = self._read_again()
         restart: list[str] = []
         if not has_new_code:
             is_taken, restart = await self._hand_out(settings)
@@ -259,6 +265,16 @@ class Supervisor:
                 return Reloaded(restart=tuple(restart))
         await self._roll(tasks, settings)
         return Reloaded(restart=tuple(restart))
+
+    def _read_again(self) -> bytes:
+        """The settings of now. Raises CannotStart, whatever is wrong with them: workers run."""
+        try:
+            return self._setup.settings()
+        except CannotStart:
+            raise
+        except Exception as fault:
+            self._log.exception("settings_unreadable")
+            raise CannotStart(f"The settings cannot be read: {type(fault).__name__}. The log tells why.") from fault
 
     async def _hand_out(self, settings: bytes) -> tuple[bool, list[str]]:
         """Whether every worker has taken these settings as it runs, and what of them waits for a restart."""
@@ -276,13 +292,18 @@ class Supervisor:
 
     async def _roll(self, tasks: asyncio.TaskGroup, settings: bytes) -> None:
         """Replace the workers one after another: each old one leaves after the new one accepts connections."""
-        for slot in self._slots:
-            async with self._changing:
-                old, slot.child = slot.child, await self._launch(settings)
-            self._begin(tasks, self._mind(tasks, slot))
-            await old.tell_to_leave("hand_over", self._setup.drain_s)
-            self._begin(tasks, self._retire(old))
-        self._settings = settings
+        before = self._settings
+        try:
+            for slot in self._slots:
+                async with self._changing:
+                    old, slot.child = slot.child, await self._launch(settings)
+                    self._settings = settings  # also for a new one that dies before the last has come
+                self._begin(tasks, self._mind(tasks, slot))
+                await old.tell_to_leave("hand_over", self._setup.drain_s)
+                self._begin(tasks, self._retire(old))
+        except CannotStart:
+            self._settings = before
+            raise
 
     async def _retire(self, old: Child) -> None:
         await old.left(self._setup.drain_s)
