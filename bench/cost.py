@@ -39,7 +39,15 @@ def cpu_s(root: int) -> float:
 
 def memory_bytes(root: int) -> int:
     """The memory of the tree: its proportional share of each page, so that what processes share counts once."""
-    return sum(_share_bytes(one.pid) for one in family(root))
+    return sum(_share_bytes(one.pid, "Pss") for one in family(root))
+
+
+def own_bytes(root: int) -> int:
+    """The part of it that the tree has made itself (anonymous pages).
+
+    The rest is mapped from files: how much of that counts depends on who else maps it, and the kernel drops it at will.
+    """
+    return sum(_share_bytes(one.pid, "Pss_Anon") for one in family(root))
 
 
 def descriptors(root: int) -> int:
@@ -83,8 +91,8 @@ def _member(pid: int) -> Member | None:
     return Member(pid, int(fields[1]), sum(map(int, fields[13:15])))
 
 
-def _share_bytes(pid: int) -> int:
+def _share_bytes(pid: int, kind: str) -> int:
     for line in (PROC / str(pid) / "smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
+        if line.startswith(f"{kind}:"):
             return int(line.split()[1]) * 1024
     return 0

@@ -94,7 +94,7 @@ class Wish(NamedTuple):
 
 
 class Sample(msgspec.Struct, frozen=True):
-    """The process tree at one moment."""
+    """The process tree at one moment. `bytes`: the memory that it has made itself."""
 
     at_s: float
     bytes: int
@@ -238,7 +238,7 @@ class Watch:
     def look(self) -> Sample:
         """The tree now."""
         at_s = time.monotonic() - self._begun
-        return Sample(at_s, cost.memory_bytes(self._pid), cost.descriptors(self._pid), cost.threads(self._pid))
+        return Sample(at_s, cost.own_bytes(self._pid), cost.descriptors(self._pid), cost.threads(self._pid))
 
     async def run(self, every_s: float) -> None:
         """Look again and again, until cancelled."""
