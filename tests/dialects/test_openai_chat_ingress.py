@@ -63,7 +63,7 @@ def refusal_of(data: bytes, *, deep: bool = False) -> Problem:
         ({"stream_options": {"include_usage": True}}, Envelope(model="m", wants_usage=True)),
         ({"stream_options": {"include_usage": False}}, Envelope(model="m")),
         ({"usage": {"include": True}}, Envelope(model="m", wants_usage=True)),
-        ({"session_id": "s", "n": 2, "service_tier": "flex"}, Envelope(model="m", conversation="s")),
+        ({"session_id": "s", "n": 2, "service_tier": "flex"}, Envelope(model="m", conversation="s", answers=2)),
         ({"plugins": [], "web_search_options": None, "background": False}, Envelope(model="m")),
     ],
     ids=repr,

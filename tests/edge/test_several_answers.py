@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import msgspec
 import pytest
 
 from every_provider import routed
+from trunkline.dialects import sse
 from trunkline.upstream import script
 
 if TYPE_CHECKING:
@@ -80,3 +82,34 @@ async def test_no_other_is_asked_for_them(
     assert answer.status_code == 400
     assert "(`n`, or `candidateCount`)" in answer.json()["error"]["message"]
     assert upstream.opened == 0
+
+
+def piece(index: int, text: str | None) -> bytes:
+    """A chunk that adds to this answer, or ends it."""
+    delta = {} if text is None else {"content": text}
+    choice = {"index": index, "delta": delta, "finish_reason": "stop" if text is None else None}
+    return sse.event(msgspec.json.encode({"id": "c", "object": "chat.completion.chunk", "choices": [choice]}))
+
+
+FIRST = (piece(0, "Hi."), piece(0, None))
+SECOND = (piece(1, "Ho."), piece(1, None))
+
+
+@pytest.mark.parametrize(
+    ("body", "end", "is_whole"),
+    [
+        pytest.param((*FIRST, *SECOND), script.End.RST, True, id="one after the other, then cut"),
+        pytest.param((*FIRST, sse.DONE), script.End.CLEAN, True, id="a provider that gives one"),
+        pytest.param(FIRST, script.End.RST, False, id="cut before the second begins"),
+        pytest.param((*FIRST, SECOND[0]), script.End.RST, False, id="cut in the second"),
+    ],
+)
+async def test_a_stream_of_them_is_whole_when_all_of_them_are(
+    router: Router, upstream: ScriptedUpstream, body: tuple[bytes, ...], end: script.End, *, is_whole: bool
+) -> None:
+    upstream.play(script.Script(body=body, end=end))
+    path, asked = ask("openai_chat", "openai_chat/m")
+    async with httpx.AsyncClient(trust_env=False) as client:
+        answer = await client.post(router.url + path, json={**asked, "stream": True})
+    assert answer.content.endswith(sse.DONE) == is_whole
+    assert (b'"error"' in answer.content) == (not is_whole)

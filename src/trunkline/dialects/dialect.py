@@ -147,6 +147,14 @@ class EventReader(Protocol):
         ...
 
 
+class SeveralReader(EventReader, Protocol):
+    """A reader of a dialect whose requests say how many answers are to come."""
+
+    def expect(self, answers: int) -> None:
+        """So many, where they are more than one."""
+        ...
+
+
 class Opening(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of an answer before its first event.
 

@@ -17,9 +17,15 @@ class Others:
 
     def __init__(self) -> None:
         self._open: set[int] = set()
+        self._due: set[int] = set()
+
+    def expect(self, answers: int) -> None:
+        """So many are to come, with the first."""
+        self._due = set(range(1, answers))
 
     def see(self, index: int, *, is_finished: bool) -> None:
         """A piece of one of them, its last one perhaps."""
+        self._due.discard(index)
         if is_finished:
             self._open.discard(index)
         elif len(self._open) < MAX_OTHERS:
@@ -29,6 +35,11 @@ class Others:
     def are_open(self) -> bool:
         """Whether one of them has begun and has not ended."""
         return bool(self._open)
+
+    @property
+    def are_due(self) -> bool:
+        """The same, or one of them has not begun: a provider may leave it out, so a clean end is one all the same."""
+        return bool(self._open or self._due)
 
 
 def refuse_several(call: Call) -> None:

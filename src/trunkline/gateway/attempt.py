@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         Egress,
         EmbedEgress,
         EmbedIngress,
+        SeveralReader,
         WholeIngress,
         WireRequest,
     )
@@ -135,7 +136,10 @@ class Attempter:
         try:
             if not _is(sse.MEDIA_TYPE, stream):
                 await _refuse(stream, target, egress, deadline)
-            inbound = Inbound(stream, sse.Framer(self._max_event_bytes), egress.reader(target))
+            reader = egress.reader(target)
+            if exchange.envelope.answers > 1 and is_verbatim:
+                cast("SeveralReader", reader).expect(exchange.envelope.answers)
+            inbound = Inbound(stream, sse.Framer(self._max_event_bytes), reader)
             first: list[Batch] = []
             is_committed = False
             while not is_committed:

@@ -88,6 +88,7 @@ class OpenAIChatIngress:
             max_tokens=read_limit(fields),
             wants_usage=wants_usage(fields),
             conversation=conversation_name(fields),
+            answers=n or 1,
             keys=keys,
         )
 
