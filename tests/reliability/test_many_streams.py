@@ -14,6 +14,7 @@ import psutil
 import pytest
 from structlog.testing import capture_logs
 
+from collector import left_to_the_collector
 from program import started
 from raw_http import RawClient, connected, request
 from reliability.scene import LENIENT, completion, in_flight, routing, until
@@ -168,18 +169,9 @@ async def test_a_request_that_fails_leaves_nothing_that_waits_for_the_collector(
         routing(tmp_path, unused_port if failure == "refused" else upstream) as router,
     ):
         await _failed(router)
-        gc.collect()
-        gc.disable()
-        gc.set_debug(gc.DEBUG_SAVEALL)
-        try:
+        with left_to_the_collector(*OURS) as left:
             for _ in range(3):
                 await _failed(router)
-            gc.collect()
-            left = [type(one).__qualname__ for one in gc.garbage if isinstance(one, OURS)]
-        finally:
-            gc.set_debug(0)
-            gc.enable()
-            gc.garbage.clear()
     assert left == []
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import sqlite3
 import time
 from contextlib import closing
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 import sqlalchemy as sa
 
+from collector import left_to_the_collector
 from store.databases import Outage, Place, opened, postgresql
 from store.tcp_proxy import TcpProxy
 from trunkline.core.caller import Secret
@@ -77,19 +77,10 @@ async def test_waiting_for_a_transaction_is_bounded_and_says_whether_it_had_begu
 
 async def test_a_transaction_that_fails_leaves_nothing_that_waits_for_the_collector(tmp_path: Path) -> None:
     database = Database(Secret(f"sqlite:///{tmp_path / 'missing' / 'file.sqlite3'}"))
-    gc.collect()
-    gc.disable()
-    gc.set_debug(gc.DEBUG_SAVEALL)
-    try:
+    with left_to_the_collector(Problem) as left:
         with pytest.raises(Unavailable):
             await database.write(partial(run, statement="SELECT 1"))
         await asyncio.sleep(0)
-        gc.collect()
-        left = [one for one in gc.garbage if isinstance(one, Problem)]
-    finally:
-        gc.set_debug(0)
-        gc.enable()
-        gc.garbage.clear()
     assert left == []
 
 

@@ -48,6 +48,8 @@ class StreamingApp:
                 raise Problem(Kind.UNAVAILABLE, "The database is not migrated. Run: trunkline migrate")
             case "crash":
                 raise ZeroDivisionError
+            case "exit":
+                os._exit(3)
             case "hang":
                 await asyncio.sleep(3600)
             case _:

@@ -34,6 +34,10 @@ async def echo(op: str, args: Mapping[str, Any]) -> Any:
         await asyncio.sleep(3600)
     if op == "long":
         return "x" * LINE_LIMIT
+    if op == "fail":
+        raise ZeroDivisionError
+    if op == "odd":
+        return object()
     return [op, args]
 
 
@@ -59,6 +63,24 @@ async def test_a_request_is_answered_under_its_id(tmp_path: Path) -> None:
         assert json.loads(await reader.readline()) == {"id": 8, "error": "not today"}
         writer.close()
         await writer.wait_closed()
+
+
+@pytest.mark.parametrize(("op", "fault"), [("fail", "ZeroDivisionError"), ("odd", "TypeError")])
+async def test_an_answer_that_fails_is_told_and_logged_and_ends_no_other(
+    caplog: pytest.LogCaptureFixture, op: str, fault: str
+) -> None:
+    ours, theirs = socket.socketpair()
+    asking, answering = await open_link(ours, echo), await open_link(theirs, echo)
+    serving = [asyncio.create_task(link.serve()) for link in (asking, answering)]
+    slow = asyncio.create_task(asking.ask("sleep", timeout_s=20))
+    with pytest.raises(Refused, match=f"A process of the router failed at {op}: {fault}. The log tells why."):
+        await asking.ask(op, timeout_s=20)
+    assert await asking.ask("status", timeout_s=20) == ["status", {}]
+    assert not slow.done()
+    assert f"A process of the router failed at {op}\n" in caplog.text
+    for task in (slow, *serving):
+        task.cancel()
+    await asyncio.wait([slow, *serving])
 
 
 async def test_a_slow_answer_does_not_hold_up_another(tmp_path: Path) -> None:

@@ -106,7 +106,14 @@ async def test_a_worker_that_crashes_while_it_starts_ends_it_all_with_its_traceb
     assert await router.exit_code() == 1
     errors = await router.errors()
     assert "ZeroDivisionError" in errors
-    assert "A worker ended with status 1 while it started" in errors
+    assert errors.endswith("A process of the router failed at start: ZeroDivisionError. The log tells why.\n")
+
+
+async def test_a_worker_that_dies_while_it_starts_ends_it_all_with_its_status(router: RunningRouter) -> None:
+    router.settings_file.write_text('{"fault": "exit"}')
+    await router.begin()
+    assert await router.exit_code() == 1
+    assert (await router.errors()).strip() == "A worker ended with status 3 while it started; see above."
 
 
 async def test_a_worker_that_is_not_ready_in_time_ends_it_all(router: RunningRouter) -> None:
@@ -210,7 +217,7 @@ async def test_a_question_that_a_worker_fails_to_answer_ends_no_stream(router: R
     stream = await router.open("/slow?count=10&every=0.1")
     await stream.until(b"data: 0")
     router.settings_file.write_text("no JSON")
-    with pytest.raises(Refused, match="A worker failed to answer: JSONDecodeError"):
+    with pytest.raises(Refused, match="A process of the router failed at reload: JSONDecodeError"):
         await router.ask("reload")
     assert "[DONE]" in (await stream.rest())[1]
 

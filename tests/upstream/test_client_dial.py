@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import socket
 from typing import TYPE_CHECKING
 
 import pytest
 
+from collector import left_to_the_collector
 from trunkline.core.catalog import Origin, Timeouts
 from trunkline.core.problem import Kind, Retry, Source
 from trunkline.upstream.client import Client
@@ -59,19 +59,18 @@ async def test_an_address_that_refuses_leaves_nothing_that_waits_for_the_collect
     async with opened(Client(resolve=names)) as client, LiteralServer() as server:
         origin = Origin("http", "model.test", server.origin.port)
         stream = await send(client, origin)
-        gc.collect()
-        gc.disable()
-        gc.set_debug(gc.DEBUG_SAVEALL)
-        try:
+        with left_to_the_collector(Connection) as left:
             assert await fetch(client, origin) == b"hi"
-            gc.collect()
-            left = [one for one in gc.garbage if isinstance(one, Connection)]
-        finally:
-            gc.set_debug(0)
-            gc.enable()
-            gc.garbage.clear()
         stream.close()
     assert left == []
+
+
+@pytest.mark.parametrize("host", ["a" * 64 + ".test", ".test", "a..test"])
+async def test_a_host_that_no_certificate_could_name_is_unreachable(host: str) -> None:
+    async with opened(Client(resolve=Names(["127.0.0.1"]))) as client, LiteralServer() as server:
+        problem = await problem_of(send(client, Origin("https", host, server.origin.port)))
+    assert problem.kind is Kind.UNREACHABLE
+    assert problem.message.endswith(" is not a name that TLS could verify.")
 
 
 async def test_an_address_that_says_nothing_has_only_its_share_of_the_time() -> None:

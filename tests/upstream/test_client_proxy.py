@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import ssl
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
+from collector import left_to_the_collector
 from trunkline.core.catalog import Origin, Timeouts
 from trunkline.core.problem import Kind, Problem, Retry, Source, forget_frames
 from trunkline.core.proxy import Proxy
@@ -354,22 +354,13 @@ async def test_a_handshake_that_fails_in_the_tunnel_leaves_nothing_that_waits_fo
 ) -> None:
     async with ConnectProxy(script) as proxy:
         origin = proxy.to(Origin("https", "api.test", 443))
-        gc.collect()
-        gc.disable()
-        gc.set_debug(gc.DEBUG_SAVEALL)
-        try:
+        with left_to_the_collector(Connection) as left:
             try:
                 await send(client, origin, timeouts=Timeouts(connect_s=0.05))
             except Problem as problem:
                 forget_frames(problem)
             await until(lambda: proxy.peers[0].has_left or script is leave_behind)
             await asyncio.sleep(0.01)
-            gc.collect()
-            left = [one for one in gc.garbage if isinstance(one, Connection)]
-        finally:
-            gc.set_debug(0)
-            gc.enable()
-            gc.garbage.clear()
     assert left == []
 
 

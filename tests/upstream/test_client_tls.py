@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import ssl
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from collector import left_to_the_collector
 from trunkline.core.catalog import Origin
 from trunkline.core.problem import Kind, Problem, Retry, Source, forget_frames
 from trunkline.upstream.client import Client
@@ -179,10 +179,7 @@ async def test_a_connection_that_is_over_leaves_nothing_that_waits_for_the_colle
             await peer.until_gone()
 
     async with LiteralServer(script, tls=serving) as server:
-        gc.collect()
-        gc.disable()
-        gc.set_debug(gc.DEBUG_SAVEALL)
-        try:
+        with left_to_the_collector(Connection) as left:
             stream = await send(client, named("localhost", server))
             assert await stream.read(soon()) == b"hi"
             if ends == "cut":
@@ -192,10 +189,4 @@ async def test_a_connection_that_is_over_leaves_nothing_that_waits_for_the_colle
                     forget_frames(problem)
             stream.close()
             await until(lambda: not client._connections)
-            gc.collect()
-            left = [one for one in gc.garbage if isinstance(one, Connection)]
-        finally:
-            gc.set_debug(0)
-            gc.enable()
-            gc.garbage.clear()
     assert left == []

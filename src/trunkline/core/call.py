@@ -238,7 +238,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     `session_id` are None where it gave none. `wants_usage`: it asked for usage in the stream. `is_kept`: the turn
     belongs to a session of chat history. `conversation` is the client's own name for it, where it has one. `keys` are
     the body's own, each value raw: what verbatim forwarding splices. `headers` are those of the request that its
-    dialect carries on. `answers` are how many of them are to come in one stream, where that is known.
+    dialect carries on. `answers`: how many are to come in one stream.
     """
 
     model: str | None = None

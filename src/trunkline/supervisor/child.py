@@ -11,8 +11,6 @@ import sys
 from base64 import b64encode
 from typing import TYPE_CHECKING, Any, Final
 
-import structlog
-
 from trunkline.supervisor.control import LinkClosed, Refused, open_link
 from trunkline.supervisor.failure import CannotStart
 
@@ -45,7 +43,6 @@ class Child:
         self._answer = answer
         self._link: Link | None = None
         self._linked = asyncio.Event()
-        self._log = structlog.get_logger("trunkline.supervisor")
         self._following = asyncio.create_task(self._follow())
         self.started_at = asyncio.get_running_loop().time()
         self.is_ready = False
@@ -167,9 +164,6 @@ class Child:
             self._link = await open_link(self._end, lambda op, args: self._answer(self, op, args))
             self._linked.set()
             await self._link.serve()
-        except Exception:  # noqa: BLE001 - whatever it is, only one worker is its own
-            # It loses its link, and with it its life, and is replaced; the other workers go on.
-            self._log.exception("worker_link_failed", pid=self.pid)
         finally:
             self._linked.set()
             status = await self._reap()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import logging
 import os
 import socket
 import stat
@@ -89,7 +90,7 @@ class Link:
     async def serve(self) -> None:
         """Read until the other side closes, answering each request in a task of its own.
 
-        What an answer raises, other than Refused, is a fault of ours and ends the link with it.
+        What an answer raises, other than Refused, is a fault of ours: it is logged and told, and ends nothing else.
         """
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -137,9 +138,13 @@ class Link:
 
     async def _respond(self, identity: int, op: str, args: dict[str, Any]) -> None:
         try:
-            outcome = {"result": await self._answer(op, args)}
+            outcome = {"result": msgspec.Raw(msgspec.json.encode(await self._answer(op, args)))}
         except Refused as why:
             outcome = {"error": str(why)}
+        except Exception as fault:  # the one blanket: it would end the link, and all that hangs by it
+            logging.getLogger("trunkline.supervisor").exception("A process of the router failed at %s", op[:100])
+            error = f"A process of the router failed at {op[:100]}: {type(fault).__name__}. The log tells why."
+            outcome = {"error": error}
         await self._reply(identity, outcome)
 
     async def _reply(self, identity: int | None, outcome: dict[str, Any]) -> None:

@@ -167,10 +167,6 @@ class Worker:
                     return await self._app.answer(op, args)
                 except Problem as problem:
                     raise Refused(problem.message) from problem
-                except Exception as fault:
-                    # Without this it would end the link, and with it every stream of this worker.
-                    logging.getLogger("trunkline.supervisor").exception("The worker failed to answer %s", op[:100])
-                    raise Refused(f"A worker failed to answer: {type(fault).__name__}. Its log tells why.") from fault
             case _:
                 raise Refused(f"A worker that has not started does not know {op}.")
 

@@ -15,7 +15,7 @@ from trunkline.upstream.connection import INBOX_BYTES, Connection
 from trunkline.upstream.tunnel import open_tunnel
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 
     from trunkline.core.catalog import Origin
     from trunkline.core.proxy import Proxy
@@ -86,16 +86,14 @@ class Dialler:
         is_tls = origin.scheme == "https"
         connection = Connection(origin.authority, self._inbox, self._outbox, self._limits, on_end)
         try:
-            await asyncio.get_running_loop().create_connection(
-                lambda: connection,
-                address,
-                origin.port,
-                ssl=self._tls() if is_tls else None,
-                server_hostname=origin.host if is_tls else None,
-            )
-        except ssl.SSLError as error:
-            connection.discard()
-            raise _tls_problem(origin, error) from error
+            with _telling_tls(origin):
+                await asyncio.get_running_loop().create_connection(
+                    lambda: connection,
+                    address,
+                    origin.port,
+                    ssl=self._tls() if is_tls else None,
+                    server_hostname=origin.host if is_tls else None,
+                )
         except BaseException:
             connection.discard()
             raise
@@ -125,21 +123,12 @@ class Dialler:
     async def _secure(self, tunnel: asyncio.Transport, origin: Origin, connection: Connection) -> asyncio.Transport:
         """TLS to the origin, through a tunnel to it."""
         try:
-            transport = await asyncio.get_running_loop().start_tls(
-                tunnel, connection, self._tls(), server_hostname=origin.host
-            )
-        except ssl.SSLError as error:
-            raise _tls_problem(origin, error) from error
+            with _telling_tls(origin):
+                transport = await asyncio.get_running_loop().start_tls(
+                    tunnel, connection, self._tls(), server_hostname=origin.host
+                )
         except OSError as error:
             raise _lost_in_handshake(origin, error) from error
-        except ValueError as error:  # not a name at all, such as one with an empty label
-            raise Problem(
-                Kind.UNREACHABLE,
-                f"The host {origin.described} is not a name that TLS could verify.",
-                source=Source.NETWORK,
-                retry=Retry.ELSEWHERE,
-                detail=type(error).__name__,
-            ) from error
         if transport is None:  # It was lost without a reason.
             raise _lost_in_handshake(origin, None)
         return transport
@@ -190,13 +179,7 @@ async def _in_turn(addresses: Sequence[str], until: float, name: str, open_one: 
             except OSError as error:
                 last = error
         reason = os.strerror(last.errno).lower() if last is not None and last.errno else "no answer"
-        raise Problem(
-            Kind.UNREACHABLE,
-            f"Could not connect to {name}: {reason}.",
-            source=Source.NETWORK,
-            retry=Retry.ELSEWHERE,
-            detail=type(last).__name__,
-        ) from last
+        raise _unreachable(f"Could not connect to {name}: {reason}.", last) from last
     finally:
         last = None  # its traceback holds this frame: a circle
 
@@ -207,25 +190,28 @@ def _http_only(context: ssl.SSLContext) -> ssl.SSLContext:
     return context
 
 
-def _tls_problem(origin: Origin, error: ssl.SSLError) -> Problem:
-    if isinstance(error, ssl.SSLCertVerificationError):
+@contextlib.contextmanager
+def _telling_tls(origin: Origin) -> Generator[None]:
+    """The Problem of a handshake that fails, and of a host that no certificate could name: that is not dialled."""
+    try:
+        if origin.scheme == "https":
+            origin.host.encode("idna")  # as TLS will, and uvloop leaves the socket open then
+        yield
+    except ssl.SSLCertVerificationError as error:
         message = f"The certificate of {origin.described} was refused: {error.verify_message}."
-    else:
-        message = f"The TLS handshake with {origin.described} failed."
-    return Problem(
-        Kind.UNREACHABLE,
-        message,
-        source=Source.NETWORK,
-        retry=Retry.ELSEWHERE,
-        detail=f"{type(error).__name__} {error.reason}",
-    )
+        raise _unreachable(message, error, error.reason) from error
+    except ssl.SSLError as error:
+        raise _unreachable(f"The TLS handshake with {origin.described} failed.", error, error.reason) from error
+    except UnicodeError as error:  # such as one with an empty label
+        raise _unreachable(f"The host {origin.described} is not a name that TLS could verify.", error) from error
 
 
 def _lost_in_handshake(origin: Origin, error: OSError | None) -> Problem:
-    return Problem(
-        Kind.UNREACHABLE,
-        f"The connection to {origin.described} was lost in the TLS handshake.",
-        source=Source.NETWORK,
-        retry=Retry.ELSEWHERE,
-        detail=None if error is None else type(error).__name__,
-    )
+    return _unreachable(f"The connection to {origin.described} was lost in the TLS handshake.", error)
+
+
+def _unreachable(message: str, error: Exception | None, reason: str | None = None) -> Problem:
+    """Nobody is there; `detail` has the error's class, and its own reason where it has one."""
+    words = [type(error).__name__ if error is not None else None, reason]
+    detail = " ".join(filter(None, words)) or None
+    return Problem(Kind.UNREACHABLE, message, source=Source.NETWORK, retry=Retry.ELSEWHERE, detail=detail)
