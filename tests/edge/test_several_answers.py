@@ -84,32 +84,46 @@ async def test_no_other_is_asked_for_them(
     assert upstream.opened == 0
 
 
-def piece(index: int, text: str | None) -> bytes:
+def piece(dialect: str, index: int, text: str | None) -> bytes:
     """A chunk that adds to this answer, or ends it."""
-    delta = {} if text is None else {"content": text}
-    choice = {"index": index, "delta": delta, "finish_reason": "stop" if text is None else None}
-    return sse.event(msgspec.json.encode({"id": "c", "object": "chat.completion.chunk", "choices": [choice]}))
+    if dialect == "openai_chat":
+        delta = {} if text is None else {"content": text}
+        choice = {"index": index, "delta": delta, "finish_reason": "stop" if text is None else None}
+        return sse.event(msgspec.json.encode({"id": "c", "object": "chat.completion.chunk", "choices": [choice]}))
+    added = {"finishReason": "STOP"} if text is None else {"content": {"role": "model", "parts": [{"text": text}]}}
+    return sse.event(msgspec.json.encode({"responseId": "g", "candidates": [{"index": index, **added}]}))
 
 
-FIRST = (piece(0, "Hi."), piece(0, None))
-SECOND = (piece(1, "Ho."), piece(1, None))
-
-
+@pytest.mark.parametrize("dialect", ["openai_chat", "gemini"])
 @pytest.mark.parametrize(
-    ("body", "end", "is_whole"),
+    ("pieces", "end", "is_whole"),
     [
-        pytest.param((*FIRST, *SECOND), script.End.RST, True, id="one after the other, then cut"),
-        pytest.param((*FIRST, sse.DONE), script.End.CLEAN, True, id="a provider that gives one"),
-        pytest.param(FIRST, script.End.RST, False, id="cut before the second begins"),
-        pytest.param((*FIRST, SECOND[0]), script.End.RST, False, id="cut in the second"),
+        pytest.param((0, 0, 1, 1), script.End.RST, True, id="one after the other, then cut"),
+        pytest.param((0, 1, 0, 1), script.End.RST, True, id="in turns, then cut"),
+        pytest.param((0, 0), script.End.CLEAN, True, id="a provider that gives one"),
+        pytest.param((0, 0), script.End.RST, False, id="cut before the second begins"),
+        pytest.param((0, 0, 1), script.End.RST, False, id="cut in the second"),
     ],
 )
 async def test_a_stream_of_them_is_whole_when_all_of_them_are(
-    router: Router, upstream: ScriptedUpstream, body: tuple[bytes, ...], end: script.End, *, is_whole: bool
+    router: Router,
+    upstream: ScriptedUpstream,
+    dialect: str,
+    pieces: tuple[int, ...],
+    end: script.End,
+    *,
+    is_whole: bool,
 ) -> None:
-    upstream.play(script.Script(body=body, end=end))
-    path, asked = ask("openai_chat", "openai_chat/m")
+    told = [piece(dialect, index, None if index in pieces[:at] else "Hi.") for at, index in enumerate(pieces)]
+    upstream.play(script.Script(body=tuple(told), end=end))
+    path, asked = ask(dialect, f"{dialect}/m")
+    if dialect == "openai_chat":
+        asked["stream"] = True
+    else:
+        path = path.replace(":generateContent", ":streamGenerateContent?alt=sse")
     async with httpx.AsyncClient(trust_env=False) as client:
-        answer = await client.post(router.url + path, json={**asked, "stream": True})
-    assert answer.content.endswith(sse.DONE) == is_whole
+        answer = await client.post(router.url + path, json=asked)
+    assert answer.content.startswith(told[0])
     assert (b'"error"' in answer.content) == (not is_whole)
+    if dialect == "openai_chat":
+        assert answer.content.endswith(sse.DONE) == is_whole

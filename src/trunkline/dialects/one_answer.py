@@ -21,7 +21,7 @@ class Others:
 
     def expect(self, answers: int) -> None:
         """So many are to come, with the first."""
-        self._due = set(range(1, answers))
+        self._due = set(range(1, min(answers, MAX_OTHERS)))
 
     def see(self, index: int, *, is_finished: bool) -> None:
         """A piece of one of them, its last one perhaps."""

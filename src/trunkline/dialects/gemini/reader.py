@@ -163,7 +163,11 @@ class Reader:
     @property
     def is_finished(self) -> bool:
         """Whether the answer is whole, and all others that were asked for; only usage can still follow."""
-        return self._finish is not None and not self._others.are_open
+        return self._finish is not None and not self._others.are_due
+
+    def expect(self, answers: int) -> None:
+        """So many were asked for: one that has ended is not all."""
+        self._others.expect(answers)
 
     def read(self, frame: Frame) -> Sequence[Event]:
         """The events of one frame. Raises Problem for an error object and for what is no chunk."""
@@ -219,6 +223,7 @@ class Reader:
         if feedback.block_reason and self._finish is None:
             self._end(events)
             self._finish = Finish(FinishReason.CONTENT_FILTER, feedback.block_reason)
+            self._others.expect(1)
 
     def _candidate(self, candidate: _Candidate, events: list[Event]) -> None:
         if candidate.logprobs_result:

@@ -114,6 +114,7 @@ class GeminiIngress:
             stream=self._stream,
             max_tokens=max_tokens,
             wants_usage=True,
+            answers=(config.whole_number("candidateCount") if config is not None else None) or 1,
             keys=keys,
         )
 
