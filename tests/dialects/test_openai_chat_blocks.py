@@ -14,6 +14,7 @@ from trunkline.core.problem import Kind, Problem
 from trunkline.core.reply import Block, BlockKind, Delta, End, Finish, FinishReason, Head, Reply, Start, Usage, fold
 from trunkline.dialects.openai_chat.egress import OpenAIChat, Reader
 from trunkline.dialects.openai_chat.reader import MAX_DETAILS_BYTES
+from trunkline.dialects.tool_arguments import MAX_WAITING_BYTES
 
 TRANSCRIPTS = Path(__file__).parent / "transcripts" / "openai_chat"
 
@@ -22,6 +23,10 @@ def piece(index: int | None = 0, id_: str | None = None, name: str | None = None
     function = {"name": name, "arguments": arguments}
     told = {"index": index, "id": id_, "function": {key: value for key, value in function.items() if value is not None}}
     return {key: value for key, value in told.items() if value is not None}
+
+
+A, A1, A2 = piece(0, "a", "f"), piece(0, arguments='{"x"'), piece(0, arguments=":1}")
+B, B1, B2 = piece(1, "b", "g"), piece(1, arguments='{"y"'), piece(1, arguments=":2}")
 
 
 def calls(*pieces: Any, finish: str = "tool_calls") -> list[tuple[str | None, str | None, str]]:
@@ -35,6 +40,54 @@ def test_the_pieces_of_a_call_are_joined_by_its_index() -> None:
     assert calls(
         piece(0, "a", "f", ""), piece(0, arguments='{"x"'), piece(0, arguments=":1}"), piece(1, "b", "g", "{}")
     ) == [("a", "f", '{"x":1}'), ("b", "g", "{}")]
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        pytest.param([A, B, A1, A2, B1, B2], id="heads first"),
+        pytest.param([A, B, A1, B1, A2, B2], id="heads first, then in turns"),
+        pytest.param([A, A1, B, B1, A2, B2], id="the second begins within the first"),
+        pytest.param([A, A1, B, B1, B2, A2], id="the second ends within the first"),
+        pytest.param([B, A, B1, A1, B2, A2], id="the second begins first"),
+    ],
+)
+def test_calls_that_come_in_turns_are_told_one_after_the_other(order: list[Any]) -> None:
+    assert sorted(calls(*order)) == [("a", "f", '{"x":1}'), ("b", "g", '{"y":2}')]
+
+
+def test_a_third_call_waits_for_the_two_before_it() -> None:
+    third = [piece(2, "c", "h", '{"z"'), piece(2, arguments=":3}")]
+    told = calls(A, A1, B, third[0], B1, third[1], B2, A2)
+    assert told == [("a", "f", '{"x":1}'), ("b", "g", '{"y":2}'), ("c", "h", '{"z":3}')]
+
+
+def test_calls_without_arguments_are_told_all_the_same() -> None:
+    assert calls(A, B) == [("a", "f", ""), ("b", "g", "")]
+    assert calls(A, B, B1, B2) == [("a", "f", ""), ("b", "g", '{"y":2}')]
+
+
+def test_a_call_whose_arguments_are_cut_loses_none_after_it() -> None:
+    assert calls(A, A1, B, B1, B2) == [("a", "f", '{"x"'), ("b", "g", '{"y":2}')]
+
+
+def test_calls_that_wait_are_told_before_the_text_after_them() -> None:
+    chunks = [says({"tool_calls": [one]}) for one in (A, A1, B, B1, B2)]
+    reply = fold(events_of([stream(*chunks, says({"content": "done"}, "tool_calls"))]))
+    assert [(block.kind, block.text) for block in reply.blocks] == [
+        (BlockKind.TOOL_CALL, '{"x"'),
+        (BlockKind.TOOL_CALL, '{"y":2}'),
+        (BlockKind.TEXT, "done"),
+    ]
+
+
+def test_what_waits_has_a_bound() -> None:
+    text = "y" * (MAX_WAITING_BYTES // 2)
+    chunks = [says({"tool_calls": [one]}) for one in (A, A1, piece(1, "b", "g", '{"y":"'))]
+    chunks += [says({"tool_calls": [piece(1, arguments=text)]}) for _ in range(3)]
+    reader = Reader(target())
+    events = [event for chunk in chunks for event in reader.read(frame(chunk))]
+    assert Start(1, BlockKind.TOOL_CALL, "b", "g") in events
 
 
 def test_calls_that_are_all_numbered_nought_are_told_apart_by_their_ids() -> None:
@@ -126,7 +179,10 @@ def test_text_before_and_after_a_call_are_blocks_of_their_own() -> None:
 @pytest.mark.parametrize(
     "pieces",
     [
-        pytest.param([piece(0, "a", "f"), piece(1, "b", "g"), piece(0, arguments="{}")], id="a call that has ended"),
+        pytest.param(
+            [piece(0, "a", "f", "{}"), piece(1, "b", "g"), piece(0, arguments="{}")], id="a call that has ended"
+        ),
+        pytest.param([piece(0, "a", "f", "{"), piece(1, arguments="}")], id="a number that was not announced"),
         pytest.param([piece(0, arguments="{}")], id="a call that never began"),
         pytest.param([piece(None, arguments="{}")], id="no call at all"),
         pytest.param([piece(0, "a", arguments="{}")], id="arguments before the name"),

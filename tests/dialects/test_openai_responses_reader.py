@@ -13,10 +13,11 @@ from dialects.responses_streams import STREAMS, added, completed, events_of, fra
 from dialects.targets import target
 from trunkline.core.call import Opaque
 from trunkline.core.problem import Kind, Problem
-from trunkline.core.reply import Block, BlockKind, Citation, Finish, FinishReason, Head, Reply, Usage, fold
+from trunkline.core.reply import Block, BlockKind, Citation, Delta, Finish, FinishReason, Head, Reply, Usage, fold
 from trunkline.dialects.openai_responses.reader import Reader
 from trunkline.dialects.openai_responses.sides import OpenAIResponses
 from trunkline.dialects.sse import Frame, Framer
+from trunkline.dialects.tool_arguments import MAX_WAITING_BYTES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -254,22 +255,75 @@ def test_done_of_an_item_after_the_next_one_began_says_nothing_new() -> None:
     )
 
 
-@pytest.mark.parametrize("by_item", [True, False])
-@pytest.mark.parametrize(("arguments", "is_lost"), [('{"a":1}', True), ("{}", False)])
-def test_a_call_whose_arguments_come_after_the_next_one_began_is_not_told_without_them(
-    arguments: str, *, by_item: bool, is_lost: bool
-) -> None:
-    calls = [
-        {"type": "function_call", "id": f"fc_{place}", "call_id": f"call_{place}", "name": "f"} for place in (0, 1)
-    ]
-    done = (
-        frame("response.output_item.done", output_index=0, item={**calls[0], "arguments": arguments})
-        if by_item
-        else frame("response.function_call_arguments.done", output_index=0, item_id="fc_0", arguments=arguments)
-    )
-    frames = [*(added(place, **call, arguments="") for place, call in enumerate(calls)), done]
+CALLED = [{"type": "function_call", "id": f"fc_{at}", "call_id": f"call_{at}", "name": f"f{at}"} for at in range(3)]
+
+
+def begins(at: int, **item: object) -> Frame:
+    return added(at, **CALLED[at], arguments="", **item)
+
+
+def argues(at: int, piece: str) -> Frame:
+    return frame("response.function_call_arguments.delta", output_index=at, item_id=f"fc_{at}", delta=piece)
+
+
+def argued(at: int, arguments: str) -> Frame:
+    return frame("response.function_call_arguments.done", output_index=at, item_id=f"fc_{at}", arguments=arguments)
+
+
+def ended(at: int, arguments: str) -> Frame:
+    return frame("response.output_item.done", output_index=at, item={**CALLED[at], "arguments": arguments})
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        pytest.param([begins(0), begins(1), ended(0, '{"a":1}'), ended(1, '{"b":2}')], id="whole items"),
+        pytest.param([begins(0), begins(1), argued(0, '{"a":1}'), argued(1, '{"b":2}')], id="whole arguments"),
+        pytest.param([begins(0), begins(1), ended(1, '{"b":2}'), ended(0, '{"a":1}')], id="the second one first"),
+        pytest.param(
+            [begins(0), begins(1), argues(0, '{"a"'), argues(1, '{"b"'), argues(0, ":1}"), argues(1, ":2}")],
+            id="in turns, and no end of either",
+        ),
+        pytest.param(
+            [
+                *(begins(0), argues(0, '{"a"'), begins(1), argues(1, '{"b"'), argues(1, ":2}"), ended(1, '{"b":2}')),
+                *(argues(0, ":1}"), ended(0, '{"a":1}')),
+            ],
+            id="one within the other",
+        ),
+    ],
+)
+def test_calls_that_come_in_turns_are_told_one_after_the_other(frames: list[Frame]) -> None:
     reply = told([stream(*frames, completed())])
-    assert (reply is Kind.UPSTREAM_INVALID) is is_lost
+    assert isinstance(reply, Reply)
+    assert reply.blocks == (
+        Block(BlockKind.TOOL_CALL, '{"a":1}', "call_0", "f0"),
+        Block(BlockKind.TOOL_CALL, '{"b":2}', "call_1", "f1"),
+    )
+
+
+def test_whatever_waits_for_a_call_is_told_in_its_order() -> None:
+    frames = [begins(0), argues(0, '{"a"'), begins(1), argues(1, '{"b"'), says("Two", 2), argues(0, ":1}")]
+    frames += [argues(1, ":2}"), says("!", 2)]
+    reply = told([stream(*frames, completed())])
+    assert isinstance(reply, Reply)
+    assert [block.text for block in reply.blocks] == ['{"a":1}', '{"b":2}', "Two!"]
+
+
+def test_calls_that_never_end_keep_nothing_from_being_told() -> None:
+    frames = [begins(0), argues(0, '{"a"'), begins(1), begins(2), argues(2, '{"c"'), says("Three", 3)]
+    reply = told([stream(*frames, completed())])
+    assert isinstance(reply, Reply)
+    assert [block.text for block in reply.blocks] == ['{"a"', "", '{"c"', "Three"]
+
+
+def test_what_waits_has_a_bound() -> None:
+    reader, much = Reader(target()), "x" * MAX_WAITING_BYTES
+    frames = [begins(0), argues(0, '{"a"'), begins(1), argues(1, much)]
+    assert [event for one in frames for event in reader.read(one)][-1] == Delta(1, much)
+    assert reader.read(argues(1, "y")) == [Delta(1, "y")]
+    with pytest.raises(Problem):
+        reader.read(ended(0, '{"a":1}'))
 
 
 def test_items_told_apart_by_their_ids_alone_are_told_apart() -> None:

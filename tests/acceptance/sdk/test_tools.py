@@ -34,6 +34,16 @@ async def test_parallel_calls_arrive_with_their_arguments(client: Driver, vendor
         assert said.pieces >= 5  # the text, and the arguments of each call in two pieces
 
 
+@pytest.mark.parametrize("vendor", ["openai_chat", "openai_responses"], indirect=True)
+@every_client
+async def test_calls_that_a_vendor_streams_in_turns_arrive_whole(client: Driver, vendor: Vendor) -> None:
+    if client.dialect == vendor.dialect.name:
+        pytest.skip("passes as it came: not every client can put it together")
+    vendor.play(Answer(text=("I'll look.",), calls=CALLS, in_turns=True, finish="tools"))
+    said = await client.ask(Ask(model=vendor.model, tools=TOOLS, stream=True))
+    assert [call.what for call in said.calls] == ASKED
+
+
 @both_ways
 @every_vendor
 @every_client

@@ -18,6 +18,7 @@ from trunkline.core.reply import (
     Start,
 )
 from trunkline.dialects.one_answer import Others
+from trunkline.dialects.openai_chat.open_call import OpenCall
 from trunkline.dialects.openai_chat.wire import (
     CHUNK,
     FINISH,
@@ -37,6 +38,7 @@ from trunkline.dialects.openai_chat.wire import (
     read_sources,
     read_usage,
 )
+from trunkline.dialects.tool_arguments import MAX_WAITING_BYTES
 from trunkline.dialects.upstream_error import classify, cut_short, invalid_answer, read_error
 from trunkline.dialects.url_citations import read_citations
 
@@ -54,26 +56,8 @@ _TEXT: Final = BlockKind.TEXT
 MAX_DETAILS_BYTES: Final = 8 * 1024 * 1024
 """Of an answer's proofs of reasoning, which are held until their block ends."""
 
-
-class _Tool(msgspec.Struct):
-    """The tool call that is open. It starts once its name is known."""
-
-    index: int | None
-    id: str
-    is_started: bool = False
-    name: str = ""
-    said: list[str] | None = None
-    """Its arguments so far, where it came without an id."""
-    room: int = 64 * 1024
-    """How many characters of them are kept: what is longer is not told apart from the next call by its name."""
-
-    def hear(self, arguments: str) -> None:
-        """A piece of its arguments."""
-        if self.said is not None:
-            self.said.append(arguments)
-            self.room -= len(arguments)
-            if self.room < 0:
-                self.said = None
+PIECE_BYTES: Final = 256
+"""What a piece of a tool call that waits takes beside its arguments."""
 
 
 class Reader:
@@ -99,6 +83,8 @@ class Reader:
         "_tokens",
         "_tool",
         "_tool_ids",
+        "_waiting",
+        "_waiting_bytes",
         "is_done",
     )
 
@@ -107,8 +93,10 @@ class Reader:
         self._head: Head | None = None
         self._open: BlockKind | None = None
         self._index = -1
-        self._tool: _Tool | None = None
+        self._tool: OpenCall | None = None
         self._tool_ids: dict[int, str] = {}
+        self._waiting: dict[int | None, list[ToolPiece]] = {}
+        self._waiting_bytes = 0
         self._calls = 0
         self._proof: list[bytes] = []
         self._late_proof: list[bytes] = []
@@ -266,24 +254,51 @@ class Reader:
             self._late_proof.append(raw)
 
     def _call(self, piece: ToolPiece, events: list[Event]) -> None:
+        """A piece of a call. Those of several may come in turns: they are told one after the other."""
+        while (tool := self._tool) is not None and piece.index != tool.index:
+            if tool.keeps_waiting(piece) and self._waiting_bytes < MAX_WAITING_BYTES:
+                self._wait(piece)
+                return
+            if not self._waiting:
+                break
+            self._tell_waiting(events)
+        self._tell(piece, events)
+        while self._waiting and not (self._tool is not None and self._tool.is_cut):
+            self._tell_waiting(events)
+
+    def _wait(self, piece: ToolPiece) -> None:
+        self._waiting.setdefault(piece.index, []).append(piece)
+        self._waiting_bytes += PIECE_BYTES + len(bytes(piece.extra_content))
+        if piece.function is not None:
+            piece.function.arguments = arguments = self._arguments(piece.function.arguments)
+            self._waiting_bytes += len(arguments)
+
+    def _tell_waiting(self, events: list[Event]) -> None:
+        """What has come of the call that is next."""
+        for piece in self._waiting.pop(next(iter(self._waiting))):
+            self._tell(piece, events)
+        if not self._waiting:
+            self._waiting_bytes = 0
+
+    def _tell(self, piece: ToolPiece, events: list[Event]) -> None:
         if self._is_next(piece):
-            self._end(events)
+            self._end_block(events)
             self._open = BlockKind.TOOL_CALL
-            self._tool = _Tool(piece.index, piece.id or "")
+            self._tool = OpenCall(piece.index, piece.id or "")
         tool = self._tool
         function = piece.function or FunctionPiece()
         arguments = self._arguments(function.arguments)
-        if self._open is not BlockKind.TOOL_CALL or tool is None:
+        if tool is None:
             if arguments:
                 raise invalid_answer(self._target, "more of a tool call that has ended")
             return
-        tool.id = tool.id or piece.id or ""
+        if not tool.id and piece.id:
+            tool.id, tool.is_given_id = piece.id, True
         if not tool.is_started and function.name:
             tool.is_started = True
             tool.name = function.name
             self._calls += 1
-            if not tool.id:
-                tool.id, tool.said = self._invented_id(), []
+            tool.id = tool.id or self._invented_id()
             if tool.index is not None:
                 self._tool_ids[tool.index] = tool.id
             self._index += 1
@@ -291,24 +306,26 @@ class Reader:
         if arguments:
             if not tool.is_started:
                 raise invalid_answer(self._target, "arguments for a tool without a name")
-            tool.hear(arguments)
+            tool.arguments.hear(arguments)
             events.append(Delta(self._index, arguments))
         if piece.extra_content and bytes(piece.extra_content) != b"null":
             self._call_proof = bytes(piece.extra_content)
 
     def _is_next(self, piece: ToolPiece) -> bool:
-        """Whether another call begins. Some number all calls 0, some none: then a new id tells, or else a name."""
-        tool = self._tool if self._open is BlockKind.TOOL_CALL else None
+        """Whether another call begins. Some number all calls 0, and some none."""
+        tool = self._tool
         if tool is not None and piece.index in {None, tool.index}:
-            if piece.id and tool.id:
-                return piece.id != tool.id
-            return not piece.id and _is_named_anew(piece.function, tool)
+            return tool.is_followed_by(piece)
         if piece.index is not None and piece.index in self._tool_ids:
             if not piece.id or piece.id == self._tool_ids[piece.index]:
                 self._tool_is_late(piece)
                 return False
             return True
-        return bool(piece.id or (piece.function and piece.function.name))
+        if piece.id or (piece.function and piece.function.name):
+            return True
+        # What nobody has announced is not the open call's, unless that one has no number.
+        is_anothers = tool is not None and tool.index is not None
+        return is_anothers and bool(piece.function and piece.function.arguments)
 
     def _tool_is_late(self, piece: ToolPiece) -> None:
         if piece.function and piece.function.arguments:
@@ -333,6 +350,12 @@ class Reader:
         events.append(Start(self._index, kind))
 
     def _end(self, events: list[Event]) -> None:
+        """End the block that is open, and the calls that wait for its end."""
+        while self._waiting:
+            self._tell_waiting(events)
+        self._end_block(events)
+
+    def _end_block(self, events: list[Event]) -> None:
         """End the block that is open, with the proof that came for it."""
         if self._open is None:
             return
@@ -386,17 +409,6 @@ def read_whole(body: bytes, target: Target) -> list[Event]:
     if not any(choice.index == 0 and choice.delta is not None for choice in choices):
         raise invalid_answer(target, "a chat completion without a message")
     return [*events, *reader.close()]
-
-
-def _is_named_anew(function: FunctionPiece | None, tool: _Tool) -> bool:
-    """Whether a piece without an id is a call of its own: it has a name, and the open call's arguments are whole."""
-    if function is None or not function.name or not (function.name != tool.name or function.arguments):
-        return False
-    try:
-        msgspec.json.decode("".join(tool.said or ()), type=dict[str, msgspec.Raw])
-    except (msgspec.DecodeError, RecursionError, UnicodeError):
-        return False
-    return True
 
 
 def _text_alone(chunk: Chunk) -> str | None:

@@ -1,7 +1,8 @@
 """OpenAI's stream of responses becomes events.
 
 Source: https://platform.openai.com/docs/api-reference/responses-streaming (openai-python 3.54.0, 2026-11-24). Servers
-differ: some leave the indexes out, some the deltas, some say `done` of an item after the next one has begun.
+differ: some leave the indexes out, some the deltas, some say `done` of an item after the next one has begun, some send
+several calls in turns.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from trunkline.dialects.openai_responses.answer import (
 )
 from trunkline.dialects.openai_responses.call import BETWEEN_PARTS
 from trunkline.dialects.token_logprobs import read_tokens
+from trunkline.dialects.tool_arguments import MAX_WAITING_BYTES, ToolArguments
 from trunkline.dialects.upstream_error import cut_short, invalid_answer
 from trunkline.dialects.url_citations import read_citation, read_citations
 
@@ -42,6 +44,14 @@ if TYPE_CHECKING:
 
 _ERRORS: Final = frozenset({"error", "response.error"})
 _INCOMPLETE_EVENT: Final = "response.incomplete"
+_OF_CALLS: Final = frozenset(
+    {
+        "response.function_call_arguments.delta",
+        "response.function_call_arguments.done",
+        "response.custom_tool_call_input.delta",
+        "response.custom_tool_call_input.done",
+    }
+)
 
 
 class _Event(msgspec.Struct):
@@ -94,7 +104,10 @@ class Reader:
         self._part = 0
         self._citations: list[Citation] = []
         self._has_calls = False
-        self._mute: set[int] = set()
+        self._cut: set[int] = set()
+        self._arguments: ToolArguments | None = None
+        self._waiting: list[_Event] = []
+        self._waiting_bytes = 0
         self._finish: Finish | None = None
         self.is_done = False
 
@@ -123,7 +136,12 @@ class Reader:
         handle = self._handlers.get(event.type or "")
         if handle is not None:
             events: list[Event] = []
-            handle(self, event, events)
+            if self._must_wait(event):
+                self._wait(event, len(data), events)
+            else:
+                handle(self, event, events)
+            if self._waiting:
+                self._tell_waiting(events)
             return events
         if event.error is not None or event.type in _ERRORS:
             raise stream_error(self._target, data)
@@ -148,6 +166,46 @@ class Reader:
         if typed.type is None or typed.type in self._handlers:
             raise invalid_answer(self._target, "an event that is not of the responses API") from error
         return ()
+
+    # Calls are told one after the other: what comes of other items before one is whole waits.
+
+    def _must_wait(self, event: _Event) -> bool:
+        if event.response is not None or not (self._waiting or self._call_goes_on):
+            return False
+        return not self._is_of_open_call(event)
+
+    @property
+    def _call_goes_on(self) -> bool:
+        return self._open is BlockKind.TOOL_CALL and self._arguments is not None and self._arguments.may_go_on
+
+    def _is_of_open_call(self, event: _Event) -> bool:
+        if self._open is not BlockKind.TOOL_CALL:
+            return False
+        if event.item:
+            item = read_item(event.item, self._target)
+            return self._lookup((event.output_index, item.id, item.call_id), self._open, 0) == self._index
+        if event.output_index is None and event.item_id is None:
+            return event.type in _OF_CALLS
+        return self._find(event, self._open, 0) == self._index
+
+    def _wait(self, event: _Event, size: int, events: list[Event]) -> None:
+        self._waiting.append(event)
+        self._waiting_bytes += size
+        if self._waiting_bytes > MAX_WAITING_BYTES:
+            self._cut.add(self._index)
+            self._end(events)
+
+    def _tell_waiting(self, events: list[Event]) -> None:
+        """What has waited, as far as it need not wait any more."""
+        while self._waiting and not self._call_goes_on:
+            waiting, self._waiting = self._waiting, []
+            for event in waiting:
+                if self._must_wait(event):
+                    self._waiting.append(event)
+                else:
+                    self._handlers[event.type or ""](self, event, events)
+        if not self._waiting:
+            self._waiting_bytes = 0
 
     def _begun(self, event: _Event, events: list[Event]) -> None:
         response = event.response
@@ -232,6 +290,8 @@ class Reader:
 
     def _call_done(self, event: _Event, events: list[Event]) -> None:
         self._whole(BlockKind.TOOL_CALL, event.arguments or event.input, event, events)
+        if self._find(event, BlockKind.TOOL_CALL, 0) == self._index:
+            self._arguments = None  # whole, whatever they are
 
     def _whole(
         self,
@@ -297,8 +357,8 @@ class Reader:
         self._check_told(self._lookup(names, kind, 0), text)
 
     def _check_told(self, index: int | None, text: str | None) -> None:
-        """A call that ended without arguments, because the next one had begun, is not told without them."""
-        if index in self._mute and (text or "").strip() not in {"", "{}"}:
+        """A call that ended before its arguments had come, because the next one had begun, is not told without them."""
+        if index in self._cut and (text or "").strip() not in {"", "{}"}:
             raise invalid_answer(self._target, "the arguments of a call after the next item has begun")
 
     def _finished(self, event: _Event, events: list[Event]) -> None:
@@ -309,6 +369,9 @@ class Reader:
             raise response_error(self._target, response)
         self._begun(event, events)
         self._end(events)
+        while self._waiting:
+            self._tell_waiting(events)
+            self._end(events)
         if self._index < 0:  # nothing was streamed but the end
             for block in read_blocks(self._target, response.output):
                 self._start(block.kind, (), 0, events, id=block.id, name=block.name)
@@ -342,6 +405,7 @@ class Reader:
         self._end(events)
         self._index += 1
         self._open, self._has_text, self._part = kind, False, 0
+        self._arguments = ToolArguments() if kind is BlockKind.TOOL_CALL else None
         for known in names:
             if known is not None:
                 self._blocks[known, kind, part] = self._index
@@ -352,11 +416,13 @@ class Reader:
         if text or tokens:
             self._has_text = True
             events.append(Delta(self._index, text or "", tokens))
+            if self._arguments is not None:
+                self._arguments.hear(text or "")
 
     def _end(self, events: list[Event], opaque: Opaque | None = None) -> None:
         if self._open is not None:
             if self._open is BlockKind.TOOL_CALL and not self._has_text:
-                self._mute.add(self._index)
+                self._cut.add(self._index)
             self._open = None
             citations, self._citations = tuple(self._citations), []
             events.append(End(self._index, opaque, citations))

@@ -7,17 +7,20 @@ https://api-docs.deepseek.com/guides/reasoning_model (read 2026-11-24).
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from acceptance.sdk.talk import Called
-from acceptance.sdk.vendors.vendor import Told, halves, json_script
+from acceptance.sdk.vendors.vendor import Told, halves, in_turns, json_script
 from trunkline.dialects import sse
 from trunkline.upstream.script import CREATED, Script
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from acceptance.sdk.vendors.vendor import Answer
     from trunkline.upstream.journal import ReceivedRequest
 
@@ -48,11 +51,8 @@ class OpenAIChat:
         if answer.proof is not None and self._is_openrouter:
             deltas.append({"reasoning_details": [{**_DETAIL, "signature": answer.proof}]})
         deltas += [{"content": piece} for piece in answer.text]
-        for place, call in enumerate(answer.calls):
-            head = {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": ""}}
-            deltas.append({"tool_calls": [{"index": place, **head}]})
-            for piece in halves(json.dumps(call.arguments)):
-                deltas.append({"tool_calls": [{"index": place, "function": {"arguments": piece}}]})
+        calls = [list(_call_deltas(place, call)) for place, call in enumerate(answer.calls)]
+        deltas += in_turns(calls) if answer.in_turns else itertools.chain.from_iterable(calls)
         chunks = [_chunk(delta) for delta in deltas]
         if answer.finish is not None:
             chunks.append(_chunk({}, _FINISH[answer.finish]))
@@ -126,6 +126,13 @@ class OpenAIChat:
 
 _HEAD = {"id": "chatcmpl-vendor", "object": "chat.completion.chunk", "created": CREATED, "model": "vendor-1"}
 _DETAIL = {"type": "reasoning.text", "format": "anthropic-claude-v1", "index": 0}
+
+
+def _call_deltas(place: int, call: Called) -> Iterator[dict[str, Any]]:
+    head = {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": ""}}
+    yield {"tool_calls": [{"index": place, **head}]}
+    for piece in halves(json.dumps(call.arguments)):
+        yield {"tool_calls": [{"index": place, "function": {"arguments": piece}}]}
 
 
 def _chunk(delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:

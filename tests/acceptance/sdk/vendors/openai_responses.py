@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from acceptance.sdk.talk import Called
-from acceptance.sdk.vendors.vendor import Told, halves, json_script
+from acceptance.sdk.vendors.vendor import Told, halves, in_turns, json_script
 from trunkline.dialects import sse
 from trunkline.upstream.script import CREATED, Script
 
@@ -47,8 +47,9 @@ class OpenAIResponses:
             for state in ("created", "in_progress")
         ]
         items = _items(answer)
-        for place, item in enumerate(items):
-            events += _item_events(item, place, answer)
+        told = [list(_item_events(item, place, answer)) for place, item in enumerate(items)]
+        others = len(items) - len(answer.calls) if answer.in_turns else len(items)
+        events += itertools.chain(*told[:others], in_turns(told[others:]))
         if answer.finish is not None:
             ending = "incomplete" if answer.finish == "length" else "completed"
             events.append({"type": f"response.{ending}", "response": _ended(answer, items)})

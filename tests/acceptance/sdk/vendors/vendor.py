@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -10,16 +11,22 @@ from acceptance.sdk.talk import Called, Spent
 from trunkline.upstream.script import Framing, Script
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from trunkline.upstream.journal import ReceivedRequest
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What a model gives: thoughts with their proof, then text, then calls. `finish` None breaks it off there."""
+    """What a model gives: thoughts with their proof, then text, then calls. `finish` None breaks it off there.
+
+    `in_turns`: a stream has a piece of each call, then the next piece of each.
+    """
 
     thoughts: tuple[str, ...] = ()
     proof: str | None = None
     text: tuple[str, ...] = ()
     calls: tuple[Called, ...] = ()
+    in_turns: bool = False
     spent: Spent = Spent(9, 12)
     finish: str | None = "stop"
 
@@ -85,6 +92,11 @@ def json_script(body: object, status: int = 200, headers: tuple[tuple[str, str],
         body=(msgspec.json.encode(body),),
         framing=Framing.LENGTH,
     )
+
+
+def in_turns(calls: Iterable[Iterable[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """The first piece of each, then the second one of each, and so on."""
+    return [piece for turn in zip_longest(*calls) for piece in turn if piece is not None]
 
 
 def halves(text: str) -> tuple[str, str]:
