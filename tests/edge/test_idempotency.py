@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import sqlite3
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 import httpx
@@ -249,6 +251,33 @@ async def test_the_key_is_free_when_the_router_cut_the_answer(router: Router, up
     assert b"shutting down" in (await running).content
     upstream.play(script.chat_stream(["Hello"]))
     assert b"Hello" in (await post(router, stream=True)).content
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_cut_while_the_answer_is_being_saved_takes_nothing_from_it(
+    router: Router, upstream: ScriptedUpstream, tmp_path: Path, stream: bool
+) -> None:
+    said = script.chat_stream(["Hello"]) if stream else script.chat_whole("Hello")
+    upstream.play(said.but(delay_headers_s=1))
+    running = asyncio.create_task(post(router, stream=stream))
+    await upstream.wait_until(lambda: upstream.received == 1)
+    kept = router.app._idempotency
+    assert kept is not None
+    with closing(sqlite3.connect(next(tmp_path.rglob(FILE)), timeout=0, isolation_level=None)) as other:
+        while not other.in_transaction:
+            with suppress(sqlite3.OperationalError):  # the router is writing
+                other.execute("BEGIN IMMEDIATE")
+            await asyncio.sleep(0.01)
+        await until(lambda: bool(kept._settling))
+        router.app.cut()
+        answer = await running
+    assert b"Hello" in answer.content
+    assert b"shutting down" not in answer.content
+    assert answer.content.endswith(b"data: [DONE]\n\n") or not stream
+    await until(lambda: not kept._settling)
+    again = await post(router, stream=stream)
+    assert is_replayed(again)
+    assert again.content == answer.content
 
 
 async def test_one_callers_key_is_nothing_to_another(upstream: ScriptedUpstream, tmp_path: Path) -> None:

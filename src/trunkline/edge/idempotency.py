@@ -245,8 +245,19 @@ class Tape:
         else:
             self._copy(message.get("body", b""))
             if not message.get("more_body", False) and not self._is_settled:
-                await asyncio.shield(self._settle(self._saved()))
+                await self._ended()
         await self._send(message)
+
+    async def _ended(self) -> None:
+        """Have it saved, or its name given free, before its end leaves."""
+        try:
+            await asyncio.shield(self._settle(self._saved()))
+        except asyncio.CancelledError:
+            # What waits is only the end, and it is settled whoever waits: the router that cuts it now comes too late.
+            task = asyncio.current_task()
+            if self._exchange.interruption is None or task is None:
+                raise
+            task.uncancel()
 
     def drop(self) -> None:
         """Give the name free, unless the answer has ended."""
