@@ -7,6 +7,7 @@ import gc
 import json
 import os
 from base64 import b64decode
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
@@ -21,16 +22,18 @@ if TYPE_CHECKING:
 def build(settings: bytes) -> StreamingApp:
     """The factory. `settings` is a JSON object: `tag` and `note` come back in answers, `fault` says how not to start.
 
-    Another `note` is taken as it runs; all else needs a new worker.
+    Of those who have `only_one`, a file that is not there, the first starts, and no other. Another `note` is taken as
+    it runs; all else needs a new worker.
     """
     return StreamingApp(**json.loads(settings))
 
 
 class StreamingApp:
-    def __init__(self, tag: str = "", fault: str = "", note: str = "") -> None:
+    def __init__(self, tag: str = "", fault: str = "", note: str = "", only_one: str = "") -> None:
         self._tag = tag
         self._note = note
         self._fault = fault
+        self._only_one = only_one
         self._ask: Ask | None = None
         self._requests = 0
         self._running = 0
@@ -43,6 +46,8 @@ class StreamingApp:
         self._ask = ask
 
     async def start(self) -> None:
+        if self._only_one:
+            Path(self._only_one).touch(exist_ok=False)
         match self._fault:
             case "problem":
                 raise Problem(Kind.UNAVAILABLE, "The database is not migrated. Run: trunkline migrate")

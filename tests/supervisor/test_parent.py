@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import pty
 import signal
@@ -201,6 +202,22 @@ async def test_a_reload_that_cannot_start_leaves_the_old_workers_alone(router: R
         await router.line_with("reload_refused")
     assert await router.worker_pids() == pids
     assert (await router.get("/who"))["tag"] == "first"
+
+
+async def test_where_one_of_the_new_workers_cannot_start_the_others_go_back(
+    router: RunningRouter, tmp_path: Path
+) -> None:
+    await router.start(workers=3)
+    old = await router.worker_pids()
+    router.settings_file.write_text(json.dumps({"tag": "second", "only_one": str(tmp_path / "started")}))
+    with pytest.raises(Refused):
+        await router.ask("reload")
+    assert (tmp_path / "started").exists()
+    now = await router.worker_pids()
+    assert now[0] not in old
+    assert now[1:] == old[1:]
+    for _ in range(20):
+        assert (await router.get("/who"))["tag"] == "first"
 
 
 async def test_settings_that_cannot_even_be_looked_for_leave_the_workers_alone(router: RunningRouter) -> None:

@@ -291,19 +291,30 @@ class Supervisor:
         return is_taken, next((answer["restart"] for answer in answers if answer is not None), list[str]())
 
     async def _roll(self, tasks: asyncio.TaskGroup, settings: bytes) -> None:
-        """Replace the workers one after another: each old one leaves after the new one accepts connections."""
+        """Replace the workers one after another, or none: raises CannotStart where one cannot start."""
         before = self._settings
+        replaced: list[Slot] = []
         try:
             for slot in self._slots:
-                async with self._changing:
-                    old, slot.child = slot.child, await self._launch(settings)
-                    self._settings = settings  # also for a new one that dies before the last has come
-                self._begin(tasks, self._mind(tasks, slot))
-                await old.tell_to_leave("hand_over", self._setup.drain_s)
-                self._begin(tasks, self._retire(old))
+                await self._replace(tasks, slot, settings)
+                replaced.append(slot)
         except CannotStart:
             self._settings = before
+            for slot in reversed(replaced):
+                try:
+                    await self._replace(tasks, slot, before)
+                except CannotStart as why:
+                    self._log.error("worker_keeps_new_settings", pid=slot.child.pid, reason=str(why))
             raise
+
+    async def _replace(self, tasks: asyncio.TaskGroup, slot: Slot, settings: bytes) -> None:
+        """Put a new worker here. The old one leaves after the new one accepts connections. Raises CannotStart."""
+        async with self._changing:
+            old, slot.child = slot.child, await self._launch(settings)
+            self._settings = settings  # also for a new one that dies before the last has come
+        self._begin(tasks, self._mind(tasks, slot))
+        await old.tell_to_leave("hand_over", self._setup.drain_s)
+        self._begin(tasks, self._retire(old))
 
     async def _retire(self, old: Child) -> None:
         await old.left(self._setup.drain_s)
