@@ -233,6 +233,13 @@ def test_an_error_inside_a_good_status_is_an_error() -> None:
     assert raised.value.kind is Kind.UPSTREAM_FAILED
 
 
+@pytest.mark.parametrize("reason", [b"", b',"stop_reason":null'])
+def test_a_message_that_does_not_say_why_it_ended_was_cut(reason: bytes) -> None:
+    with pytest.raises(Problem) as caught:
+        EGRESS.read_reply(b'{"type":"message","content":[{"type":"text","text":"Hel"}]%b}' % reason, target())
+    assert caught.value.kind is Kind.TRUNCATED
+
+
 def test_a_page_instead_of_a_stream_is_no_answer() -> None:
     problem = EGRESS.read_problem(target(), 200, {"content-type": "text/html"}, b"<html>")
     assert problem.kind is Kind.UPSTREAM_INVALID

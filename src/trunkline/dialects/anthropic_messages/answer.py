@@ -17,6 +17,7 @@ from trunkline.dialects.anthropic_messages.words import NAME, THOUGHTS, UNREADAB
 from trunkline.dialects.opaque import NONE
 from trunkline.dialects.upstream_error import (
     classify,
+    cut_short,
     invalid_answer,
     no_answer,
     parse_error_body,
@@ -212,13 +213,15 @@ def read_reply(body: bytes, target: Target) -> Reply:
         raise read_error_object(target, 200, {}, message.error)
     if message.type != "message":
         raise invalid_answer(target, "an object that is not a message")
+    if not message.stop_reason:
+        raise cut_short(target, "message without a stop reason")
     blocks = [_block(raw, read_block(raw, target), target) for raw in message.content]
     counts = read_counts(message.usage)
     return Reply(
         head=Head(id=message.id, model=message.model),
         blocks=tuple(block for block in blocks if block is not None),
         usage=counts.usage() if counts else None,
-        finish=finish_of(message.stop_reason, message.stop_sequence) if message.stop_reason else None,
+        finish=finish_of(message.stop_reason, message.stop_sequence),
     )
 
 
