@@ -122,7 +122,21 @@ def test_a_mistake_in_a_price_is_named(desk: Desk, written: str, says: str) -> N
 
 @pytest.mark.parametrize(
     "dollars",
-    ["-1", "nan", "inf", "'NaN'", "'-0.1'", "1e7", "'much'", "''", "true", "[1]", "0.0000000001", "'1e-10'"],
+    [
+        "-1",
+        "nan",
+        "inf",
+        "'NaN'",
+        "'-0.1'",
+        "1e7",
+        "'much'",
+        "''",
+        "true",
+        "[1]",
+        "0.0000000001",
+        "'1e-10'",
+        "'1e999999'",
+    ],
 )
 def test_what_is_no_price_is_refused(desk: Desk, dollars: str) -> None:
     (told,) = desk.write(toml=f'[prices."openai/x"]\ninput = {dollars}\noutput = 1').mistakes(**KEYS)

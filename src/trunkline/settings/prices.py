@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal, DecimalException
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
@@ -31,7 +31,7 @@ def nano_of(dollars: float | str) -> int | None:
     """Dollars as nano-dollars, exactly; None for what is no price."""
     try:
         exact = Decimal(str(dollars)) * NANO
-    except InvalidOperation:
+    except DecimalException:
         return None
     is_price = exact.is_finite() and 0 <= exact <= MAX_DOLLARS * NANO and exact == int(exact)
     return int(exact) if is_price else None
