@@ -19,6 +19,7 @@ CANARY = "canary"
 
 A_PORT = "must be a number from 0 (any free port) to 65535, such as 3001"
 A_HOST = "must be a host name or an address without a port, such as localhost or 0.0.0.0"
+HOSTS = "must be host names or addresses without a port, such as llm.example.com, separated by commas"
 ORIGINS = "must be origins such as http://localhost:5173, separated by commas"
 SECONDS = "must be a number of seconds, such as 30"
 
@@ -46,6 +47,11 @@ SECONDS = "must be a number of seconds, such as 30"
         ("LOG_LEVEL", "loud", "must be one of debug, info, warning, error"),
         ("LOG_FORMAT", "xml", "must be auto, pretty or json"),
         ("TRUNKLINE_OPEN", "maybe", "must be 1 or 0"),
+        ("TRUNKLINE_ALLOWED_HOSTS", "a.test, llm.example.com:3001", HOSTS),
+        ("TRUNKLINE_ALLOWED_HOSTS", "https://llm.example.com", HOSTS),
+        ("TRUNKLINE_ALLOWED_HOSTS", "*.example.com", HOSTS),
+        ("TRUNKLINE_ALLOWED_HOSTS", "[2001:db8::1]:3001", HOSTS),
+        ("TRUNKLINE_DATA_DIR", "~nobody-here/x", "begins with the home directory of nobody who is known here"),
         ("TRUNKLINE_WORKERS", "0", "must be a number from 1 to 256"),
         ("TRUNKLINE_WORKERS", "257", "must be a number from 1 to 256"),
         ("TRUNKLINE_DRAIN_S", "-1", SECONDS),
@@ -166,7 +172,17 @@ def test_a_secret_does_not_belong_into_the_file_and_is_not_shown(desk: Desk, tom
     assert CANARY not in mistakes[0]
 
 
-@pytest.mark.parametrize("content", [b"[server", b"a = ", b"\xff\xfe", b"[a]\n[a]\n"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"[server",
+        b"a = ",
+        b"\xff\xfe",
+        b"[a]\n[a]\n",
+        pytest.param(b"a = " + b"9" * 5000, id="a huge number"),
+        pytest.param(b"a = " + b"[" * 5000 + b"]" * 5000, id="deep"),
+    ],
+)
 def test_a_file_that_cannot_be_read_is_one_line(desk: Desk, content: bytes) -> None:
     (desk.directory / "trunkline.toml").write_bytes(content)
     (mistake,) = desk.mistakes()

@@ -126,6 +126,22 @@ def test_every_variable_lands_in_its_setting(desk: Desk) -> None:
     assert settings.database_url is not None
 
 
+def test_origins_are_those_that_browsers_name(desk: Desk) -> None:
+    server = desk.load(FRONTEND_URL="https://app.test:443, http://app.test:80/, http://app.test:443").server
+    assert server.frontend_urls == ("https://app.test", "http://app.test", "http://app.test:443")
+
+
+def test_an_address_is_a_host_with_or_without_its_brackets(desk: Desk) -> None:
+    server = desk.load(TRUNKLINE_ALLOWED_HOSTS="[2001:DB8::1],2001:db8::2,10.0.0.5,").server
+    assert server.allowed_hosts == ("2001:db8::1", "2001:db8::2", "10.0.0.5")
+
+
+def test_a_directory_may_begin_at_home(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ada")
+    server = desk.write(env="TRUNKLINE_DATA_DIR=~/trunkline", toml='[server]\ncache_dir = "~/cache"').load().server
+    assert (server.data_dir, server.cache_dir) == ("/home/ada/trunkline", "/home/ada/cache")
+
+
 def test_the_file_is_read_as_the_environment_is(desk: Desk) -> None:
     desk.write(
         toml="""

@@ -184,7 +184,7 @@ class _Reading:
             return {}
         try:
             return tomllib.loads(path.read_text(encoding="utf-8-sig"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        except (ValueError, RecursionError, OSError) as error:
             self.mistakes.append(f"{path.name} cannot be read: {error}.")
             return {}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -75,6 +76,9 @@ def _is_address(value: str) -> bool:
     return True
 
 
+_USUAL_PORT: Final = {"http": ":80", "https": ":443"}
+
+
 def _origins(value: str) -> tuple[str, ...]:
     origins: list[str] = []
     for entry in (entry.strip() for entry in value.split(",")):
@@ -95,12 +99,32 @@ def _origins(value: str) -> tuple[str, ...]:
             is_origin = False
         if not is_origin:
             raise ValueError("must be origins such as http://localhost:5173, separated by commas")
-        origins.append(entry.rstrip("/").lower())
+        # Browsers leave out the usual port of a scheme.
+        origins.append(entry.rstrip("/").lower().removesuffix(_USUAL_PORT[parts.scheme]))
     return tuple(origins)
 
 
-def _names(value: str) -> tuple[str, ...]:
-    return tuple(name.strip().lower() for name in value.split(",") if name.strip())
+def _hosts(value: str) -> tuple[str, ...]:
+    hosts: list[str] = []
+    for entry in (entry.strip().lower() for entry in value.split(",")):
+        if not entry:
+            continue
+        bare = entry[1:-1] if entry.startswith("[") and entry.endswith("]") else entry
+        try:
+            hosts.append(_host(bare))
+        except ValueError:
+            raise ValueError(
+                "must be host names or addresses without a port, such as llm.example.com, separated by commas"
+            ) from None
+    return tuple(hosts)
+
+
+def _directory(value: str) -> str:
+    """In a file no shell has put the home directory in place of `~`."""
+    try:
+        return str(Path(value).expanduser())
+    except RuntimeError:
+        raise ValueError("begins with the home directory of nobody who is known here") from None
 
 
 def _level(value: str) -> str:
@@ -196,7 +220,7 @@ VARIABLES: Final[tuple[Variable, ...]] = (
     Variable(
         name="TRUNKLINE_ALLOWED_HOSTS",
         field="server.allowed_hosts",
-        parse=_names,
+        parse=_hosts,
         meaning="More names by which clients may call this server (the Host header), separated by commas.",
     ),
     Variable(
@@ -216,14 +240,14 @@ VARIABLES: Final[tuple[Variable, ...]] = (
     Variable(
         name="TRUNKLINE_DATA_DIR",
         field="server.data_dir",
-        parse=str,
+        parse=_directory,
         shown_default="~/.local/share/trunkline",
         meaning="Where the router keeps its own files: the control socket, and answers to an `Idempotency-Key`.",
     ),
     Variable(
         name="TRUNKLINE_CACHE_DIR",
         field="server.cache_dir",
-        parse=str,
+        parse=_directory,
         shown_default="~/.cache/trunkline",
         meaning="Where the local model's weights and the price lists are kept.",
     ),
