@@ -21,7 +21,7 @@ from trunkline.upstream import script
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from playwright.async_api import Browser, Page
+    from playwright.async_api import Browser, Page, Route
 
     from served import Router
     from trunkline.upstream.scripted import ScriptedUpstream
@@ -231,3 +231,49 @@ async def test_a_conversation_is_there_again_after_a_reload(
     await expect(page.locator(".question")).to_contain_text("Remember me")
     await expect(page.locator(".answer")).to_contain_text("The first answer")
     await expect(page.locator(".sidebar .pick")).to_contain_text("Remember me")
+
+
+@pytest.mark.usefixtures("built_page")
+async def test_what_is_typed_while_a_conversation_opens_goes_to_that_one(
+    page: Page, with_history: Router, upstream: ScriptedUpstream
+) -> None:
+    upstream.play(script.chat_stream(["The first answer"]), script.chat_stream(["The second answer"]))
+    await page.goto(with_history.url)
+    field = page.get_by_label("Message", exact=True)
+    await field.fill("One")
+    await page.keyboard.press("Enter")
+    await expect(page.locator(".answer")).to_contain_text("The first answer")
+    may_open = asyncio.Event()
+
+    async def wait(route: Route) -> None:
+        await may_open.wait()
+        await route.continue_()
+
+    await page.route("**/messages*", wait)
+    await page.reload()
+    await field.fill("Two")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("button", name="Send")).to_be_disabled()
+    may_open.set()
+    await expect(page.locator(".answer")).to_contain_text("The first answer")
+    await expect(field).to_have_value("Two")
+    await field.press("Enter")
+    await expect(page.locator(".answer").last).to_contain_text("The second answer")
+    said = [one["content"] for one in upstream.plays[-1].request.json()["messages"]]
+    assert said == ["One", "The first answer", "Two"]
+
+
+@pytest.mark.usefixtures("built_page")
+async def test_a_title_that_is_refused_says_why(page: Page, with_history: Router, upstream: ScriptedUpstream) -> None:
+    upstream.play(script.chat_stream(["Hello"]))
+    await page.goto(with_history.url)
+    await page.get_by_label("Message", exact=True).fill("Greet me")
+    await page.keyboard.press("Enter")
+    await expect(page.locator(".sidebar .pick")).to_have_text("Greet me")
+    await page.locator(".sidebar .pick").hover()
+    await page.get_by_role("button", name="Rename").click()
+    await page.get_by_label("New title").fill("Greet\x7fme")
+    async with page.expect_response(lambda one: one.request.method == "GET" and one.url.endswith("/sessions")):
+        await page.keyboard.press("Enter")
+    await expect(page.locator(".sidebar .pick")).to_have_text("Greet me")
+    await expect(page.locator(".sidebar .error")).to_contain_text("control characters")

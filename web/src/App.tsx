@@ -35,6 +35,8 @@ export function App() {
 
   const last = turns.at(-1);
   const unopened = loading instanceof Failure ? loading : null;
+  // What is typed while a conversation opens is meant for that one; one that is gone gives way to a new one.
+  const canSend = loading === null || unopened?.status === 404;
   const wantsKey = last?.failure?.kind === "login" || unopened?.kind === "login";
   const isUp = useHealth(last?.failure?.kind === "unreachable" ? last.id : null);
   useTitle(turns[0]?.question);
@@ -123,7 +125,13 @@ export function App() {
         </div>
         <div className="dock">
           {view.isAway && turns.length > 0 && <ToEnd onPress={() => view.toEnd(true)} />}
-          <Composer field={field} isAnswering={openTurn(conversation) !== null} onSend={send} onStop={stop}>
+          <Composer
+            field={field}
+            isAnswering={openTurn(conversation) !== null}
+            canSend={canSend}
+            onSend={send}
+            onStop={stop}
+          >
             <SettingsPopover
               settings={settings}
               onChange={(changed) => {

@@ -28,7 +28,6 @@ export function useSessions(): Sessions {
         setHistory("on");
         setList(page.items);
         setCursor(page.nextCursor);
-        setTrouble(null);
       },
       (error: unknown) => {
         // What was listed stays on the screen through a bad moment.
@@ -45,6 +44,7 @@ export function useSessions(): Sessions {
       (page) => {
         setList((known) => [...known, ...page.items.filter(({ id }) => known.every((each) => each.id !== id))]);
         setCursor(page.nextCursor);
+        setTrouble(null);
       },
       (error: unknown) => setTrouble(sentence(error)),
     );

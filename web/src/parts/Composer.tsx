@@ -4,16 +4,18 @@ import { Send, Stop } from "./icons";
 interface Props {
   readonly field: RefObject<HTMLTextAreaElement | null>;
   readonly isAnswering: boolean;
+  /** Whether there is a conversation that a message would go to. */
+  readonly canSend: boolean;
   readonly onSend: (message: string) => void;
   readonly onStop: () => void;
   readonly children: ReactNode;
 }
 
 /** Where a message is typed. Enter sends, Shift+Enter breaks the line, Escape stops the answer. */
-export function Composer({ field, isAnswering, onSend, onStop, children }: Props) {
+export function Composer({ field, isAnswering, canSend, onSend, onStop, children }: Props) {
   const [draft, setDraft] = useState("");
   const form = useRef<HTMLFormElement>(null);
-  const isBlank = draft.trim() === "";
+  const isReady = canSend && draft.trim() !== "";
 
   useEffect(() => {
     // A phone's keyboard would cover the examples: there the reader taps the field when ready.
@@ -22,7 +24,7 @@ export function Composer({ field, isAnswering, onSend, onStop, children }: Props
 
   const submit = (event: FormEvent) => {
     event.preventDefault();
-    if (isBlank || isAnswering) return;
+    if (!isReady || isAnswering) return;
     onSend(draft);
     setDraft("");
   };
@@ -74,7 +76,7 @@ export function Composer({ field, isAnswering, onSend, onStop, children }: Props
             <Stop />
           </button>
         ) : (
-          <button type="submit" className="send" aria-label="Send" title="Send" disabled={isBlank}>
+          <button type="submit" className="send" aria-label="Send" title="Send" disabled={!isReady}>
             <Send />
           </button>
         )}
