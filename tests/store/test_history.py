@@ -75,6 +75,18 @@ async def test_a_failed_answer_is_on_record_and_not_in_the_context(history: Hist
     assert texts(await begin(history, "Again", session=session)) == ["Tell me"]
 
 
+async def test_a_question_that_is_tried_again_goes_along_once(history: History) -> None:
+    session = await say(history, "One?", "1")
+    for _ in range(2):
+        finish(history, await begin(history, "Two?\0", session=session), "", status="error")
+    again = await begin(history, "Two?\0", session=session)
+    assert texts(again) == ["One?", "1"]
+    finish(history, again, "2")
+    assert texts(await begin(history, "Two?\0", session=session)) == ["One?", "1", "Two?\ufffd", "2"]
+    kept = (await history.owned_by(USER).messages(UUID(session))).messages
+    assert [one.content for one in kept].count("Two?\ufffd") == 4
+
+
 async def test_unknown_usage_stays_unknown_and_zero_stays_zero(history: History) -> None:
     unknown = await begin(history)
     finish(history, unknown, usage=Usage(input_tokens=3))

@@ -107,11 +107,15 @@ async def take_session(
         return None if held is None else Held(held.turn or "")
     earlier = await said(connection, question.user, question.session)
     await _add_question(connection, question)
-    return earlier
+    asked = Message(Role.USER, (Text(storable(question.text)),))
+    return earlier[:-1] if earlier[-1:] == (asked,) else earlier
 
 
 async def said(connection: AsyncConnection, user: str, session: UUID) -> tuple[Message, ...]:
-    """What was said in a session, oldest first: every message that has text, as far back as a model could use."""
+    """What was said in a session, oldest first: every message that has text, as far back as a model could use.
+
+    A question that was tried again because no answer came is said once.
+    """
     row = messages.c
     newest = (
         sa.select(
@@ -130,7 +134,12 @@ async def said(connection: AsyncConnection, user: str, session: UUID) -> tuple[M
         .where(newest.c.characters <= MAX_CONTEXT_CHARACTERS)
         .order_by(newest.c.position)
     )
-    return tuple(Message(Role(role), (Text(content),)) for role, content in found)
+    earlier: list[Message] = []
+    for role, content in found:
+        message = Message(Role(role), (Text(content),))
+        if message.role is not Role.USER or earlier[-1:] != [message]:
+            earlier.append(message)
+    return tuple(earlier)
 
 
 async def write_answer(connection: AsyncConnection, answer: Answer) -> None:
