@@ -169,6 +169,14 @@ def test_a_secret_that_slips_into_a_finding_is_blotted_out() -> None:
     assert (finding.says, finding.fix) == ("*** is wrong", "not ***")
 
 
+def test_a_second_key_is_blotted_out_too(tmp_path: Path) -> None:
+    (tmp_path / "trunkline.toml").write_text('[providers.openai]\ncredentials = ["env:ONE", "env:TWO"]\n')
+    settings = load({"ONE": "the-first-key", "TWO": "the-second-key"}, tmp_path)
+    slip = Finding(check="any", state=State.FAILED, says="the-first-key", fix="the-second-key")
+    (finding,) = conceal([slip], settings)
+    assert (finding.says, finding.fix) == ("***", "***")
+
+
 def test_a_proxys_password_is_blotted_out_too(tmp_path: Path) -> None:
     (tmp_path / "trunkline.toml").write_text('[server]\nproxy = "env:WAY_OUT"\n')
     settings = load({"OPENROUTER_API_KEY": KEY, "WAY_OUT": "http://me:p%40ss:word@proxy.test:3128"}, tmp_path)

@@ -36,6 +36,10 @@ def test_what_is_broken_is_made_anew(tmp_path: Path) -> None:
     for broken in (b"\xff", b"[[],{}]"):
         (tmp_path / SNAPSHOT).write_bytes(broken)
         assert price_lists(["openai"], tmp_path, DAY).lists["openai"].names
+    good = (tmp_path / SNAPSHOT).read_bytes()
+    (tmp_path / SNAPSHOT).write_bytes(good.replace(b'"anthropic"', b'"anthropi\xff"'))
+    assert price_lists(["openai"], tmp_path, DAY).lists["openai"].names
+    assert (tmp_path / SNAPSHOT).read_bytes() == good
 
 
 def test_where_nothing_can_be_kept_the_prices_are_there_all_the_same(tmp_path: Path) -> None:

@@ -107,7 +107,8 @@ def conceal(findings: Sequence[Finding], settings: Settings | None) -> list[Find
 
 
 def _secrets(settings: Settings) -> Iterator[str]:
-    known = [settings.server.admin_secret, *(provider.credential for provider in settings.providers)]
+    known = [settings.server.admin_secret]
+    known += [key for provider in settings.providers for key in (provider.credential, *provider.spares)]
     known += [value for one in settings.providers for name, value in one.auth_values if holds_secret(name)]
     words = [secret.reveal() for secret in known if secret is not None]
     for proxy in (provider.origin.proxy for provider in settings.providers):

@@ -69,7 +69,7 @@ def _read(path: Path, stamp: Stamp, wanted: list[str]) -> dict[str, DatedList] |
     try:
         kept = msgspec.json.decode(path.read_bytes(), type=_Kept)
         return _parts(kept.lists, wanted) if kept.stamp == stamp else None
-    except (OSError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 
