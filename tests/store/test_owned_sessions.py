@@ -163,3 +163,17 @@ async def test_a_deleted_session_leaves_no_text_behind(history: History, somewhe
         await mine.delete(UUID(session))
     assert await somewhere.count("chat_messages") == 0
     assert await somewhere.rows("SELECT title, model, message_count FROM chat_sessions") == [(None, None, 0)]
+
+
+async def test_a_page_of_long_messages_is_shorter(history: History) -> None:
+    mine = history.owned_by(USER)
+    long = "x" * 1_500_000
+    session = await say(history, long, "Short")
+    session = await say(history, long, 3 * long, session=session)
+    counts: list[int] = []
+    cursor: str | None = None
+    while not counts or cursor is not None:
+        page = await mine.messages(UUID(session), cursor=cursor)
+        counts.append(len(page.messages))
+        cursor = page.next_cursor
+    assert counts == [3, 1]

@@ -41,6 +41,9 @@ FOREIGN_WRITE_S: Final = 0.5
 
 POLL_S: Final = 0.05
 
+MAX_PAGE_CHARACTERS: Final = 4_000_000
+"""What a page of messages holds at most, unless its first one alone is longer."""
+
 TOMBSTONE_AGE: Final = timedelta(days=1)
 
 _SESSION: Final = tuple(sessions.c[name] for name in Session.__struct_fields__)
@@ -168,20 +171,29 @@ class OwnedSessions:
         self._deleted(key)
 
     async def messages(self, key: UUID, *, limit: int = 100, cursor: str | None = None) -> MessagePage:
-        """The messages of a session, oldest first. Raises Problem NOT_FOUND."""
+        """The messages of a session, oldest first; fewer than `limit` where they are long. Raises Problem NOT_FOUND."""
         after = read_position(cursor) if cursor is not None else 0
         row = messages.c
-        wanted = (
-            sa.select(*_MESSAGE, row.position)
-            .where(row.session_id == key, row.user_id == self._user, row.position > after)
-            .order_by(row.position)
-            .limit(limit + 1)
-        )
-        found = await self._within(key, partial(_all, wanted))
-        return MessagePage(
-            messages=[_message(each) for each in found[:limit]],
-            next_cursor=write_position(found[limit - 1]["position"]) if len(found) > limit else None,
-        )
+        of_session = sa.and_(row.session_id == key, row.user_id == self._user)
+
+        async def page(connection: AsyncConnection) -> MessagePage:
+            sizes = (
+                sa.select(row.position, sa.func.length(row.content).label("characters"))
+                .where(of_session, row.position > after)
+                .order_by(row.position)
+                .limit(limit + 1)
+            )
+            sized = await _all(sizes, connection)
+            count = _fitting([each["characters"] for each in sized[:limit]])
+            last = sized[count - 1]["position"] if count else after
+            wanted = sa.select(*_MESSAGE).where(of_session, row.position > after, row.position <= last)
+            found = await _all(wanted.order_by(row.position), connection)
+            return MessagePage(
+                messages=[_message(each) for each in found],
+                next_cursor=write_position(last) if len(sized) > count else None,
+            )
+
+        return await self._within(key, page)
 
     async def context(self, key: UUID) -> tuple[Message, ...]:
         """What would go upstream before the next question, oldest first. Raises Problem NOT_FOUND."""
@@ -214,6 +226,16 @@ async def _all(statement: sa.Executable, connection: AsyncConnection) -> list[Ro
 
 async def _changed(statement: sa.UpdateBase, connection: AsyncConnection) -> int:
     return (await connection.execute(statement)).rowcount
+
+
+def _fitting(sizes: list[int]) -> int:
+    """How many of these messages make a page."""
+    total = 0
+    for count, size in enumerate(sizes):
+        total += size
+        if count and total > MAX_PAGE_CHARACTERS:
+            return count
+    return len(sizes)
 
 
 def _only(found: list[RowMapping]) -> Session:
