@@ -21,6 +21,7 @@ A_PORT = "must be a number from 0 (any free port) to 65535, such as 3001"
 A_HOST = "must be a host name or an address without a port, such as localhost or 0.0.0.0"
 HOSTS = "must be host names or addresses without a port, such as llm.example.com, separated by commas"
 ORIGINS = "must be origins such as http://localhost:5173, separated by commas"
+IN_ASCII = "must hold only ASCII characters and no spaces; browsers write other names as xn--..."
 SECONDS = "must be a number of seconds, such as 30"
 
 
@@ -44,6 +45,8 @@ SECONDS = "must be a number of seconds, such as 30"
         ("FRONTEND_URL", "http://a.test:0", ORIGINS),
         ("FRONTEND_URL", "http://[", ORIGINS),
         ("FRONTEND_URL", "null", ORIGINS),
+        ("FRONTEND_URL", "http://a.test,https://例え.test", IN_ASCII),
+        ("FRONTEND_URL", "http://a.test http://b.test", IN_ASCII),
         ("LOG_LEVEL", "loud", "must be one of debug, info, warning, error"),
         ("LOG_FORMAT", "xml", "must be auto, pretty or json"),
         ("TRUNKLINE_OPEN", "maybe", "must be 1 or 0"),

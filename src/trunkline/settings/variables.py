@@ -86,6 +86,8 @@ def _origins(value: str) -> tuple[str, ...]:
             continue
         if entry == "*":
             raise ValueError("must name exact origins, not *; such as http://localhost:5173")
+        if not all("!" <= character <= "~" for character in entry):
+            raise ValueError("must hold only ASCII characters and no spaces; browsers write other names as xn--...")
         try:
             parts = urlsplit(entry)
             is_origin = (
