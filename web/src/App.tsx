@@ -35,8 +35,8 @@ export function App() {
 
   const last = turns.at(-1);
   const unopened = loading instanceof Failure ? loading : null;
-  // What is typed while a conversation opens is meant for that one; one that is gone gives way to a new one.
-  const canSend = loading === null || unopened?.status === 404;
+  // What is typed while a conversation opens is meant for that one; one that is gone for good gives way to a new one.
+  const canSend = loading === null || (unopened !== null && (unopened.status === 404 || history === "off"));
   const wantsKey = last?.failure?.kind === "login" || unopened?.kind === "login";
   const isUp = useHealth(last?.failure?.kind === "unreachable" ? last.id : null);
   useTitle(turns[0]?.question);
