@@ -101,8 +101,9 @@ def _origins(value: str) -> tuple[str, ...]:
             is_origin = False
         if not is_origin:
             raise ValueError("must be origins such as http://localhost:5173, separated by commas")
+        origin = entry.rstrip("/").lower()
         # Browsers leave out the usual port of a scheme.
-        origins.append(entry.rstrip("/").lower().removesuffix(_USUAL_PORT[parts.scheme]))
+        origins.append(origin.removesuffix(_USUAL_PORT[origin.partition(":")[0]]))
     return tuple(origins)
 
 
