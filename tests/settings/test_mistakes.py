@@ -18,6 +18,7 @@ CANARY = "canary"
 
 
 A_PORT = "must be a number from 0 (any free port) to 65535, such as 3001"
+A_SERVER = "dialect = 'openai_chat'\nbase_url = 'http://localhost:1/v1'"
 A_HOST = "must be a host name or an address without a port, such as localhost or 0.0.0.0"
 HOSTS = "must be host names or addresses without a port, such as llm.example.com, separated by commas"
 ORIGINS = "must be origins such as http://localhost:5173, separated by commas"
@@ -151,6 +152,8 @@ def test_all_mistakes_are_reported_at_once(desk: Desk) -> None:
         ("[server]\nkeep_alive_s = nan", "server.keep_alive_s must be a number that is not negative."),
         ("[server]\nearly_headers_s = inf", "server.early_headers_s must be a number that is not negative."),
         ("[server]\nmax_body_bytes = -1", "server.max_body_bytes must be a number that is not negative."),
+        (f"[providers.'a/b']\n{A_SERVER}", "'providers.a/b': a provider's name is printable and has no slash."),
+        (f"[providers.'']\n{A_SERVER}", "'providers.': a provider's name is printable and has no slash."),
         ("[timeouts]\ntotal = 5", "timeouts.total is not a setting."),
         ("[timeouts]\ntotal_s = 'x'", "timeouts.total_s: Expected `float`, got `str`."),
     ],

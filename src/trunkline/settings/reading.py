@@ -255,6 +255,8 @@ class _Reading:
         named: dict[str, ProviderRow] = {}
         for name, table in written.items():
             where = f"providers.{name}"
+            if not name or "/" in name or not name.isprintable():
+                self.mistakes.append(f"trunkline.toml: {where!r}: a provider's name is printable and has no slash.")
             fields = self._fields(self._mapping(table, where), ProviderRow, f"{where}.")
             if "timeouts" in fields:
                 fields["timeouts"] = self._fields(fields["timeouts"], Timeouts, f"{where}.timeouts.")
