@@ -295,7 +295,9 @@ class History:
     def _end(self, live: _Live) -> None:
         live.settled.set()
         self._marks.discard(live.question.mark)
-        self._live.pop(str(live.question.session), None)
+        session = str(live.question.session)
+        if self._live.get(session) is live:
+            del self._live[session]
 
     def _count_loss(self, transcript: Transcript, reason: str) -> None:
         self.lost += 1
