@@ -223,7 +223,20 @@ def test_tools_and_the_choice_among_them() -> None:
 
 @pytest.mark.parametrize("mode", [ChoiceMode.AUTO, ChoiceMode.NONE, ChoiceMode.REQUIRED])
 def test_a_choice_of_no_tool_in_particular_is_a_word(mode: ChoiceMode) -> None:
-    assert write(Call(messages=(HELLO,), tool_choice=ToolChoice(mode)))[0]["tool_choice"] == mode.value
+    call = Call(messages=(HELLO,), tools=(Tool(name="f"),), tool_choice=ToolChoice(mode))
+    assert write(call)[0]["tool_choice"] == mode.value
+
+
+@pytest.mark.parametrize("mode", [ChoiceMode.AUTO, ChoiceMode.NONE])
+def test_without_tools_nothing_is_said_of_how_to_call_them_which_openai_would_refuse(mode: ChoiceMode) -> None:
+    sent, dropped = write(Call(messages=(HELLO,), tool_choice=ToolChoice(mode), parallel_tool_calls=False))
+    assert sent.keys().isdisjoint({"tools", "tool_choice", "parallel_tool_calls"})
+    assert dropped == ()
+
+
+def test_a_tool_that_must_be_called_and_is_not_there_is_left_for_the_provider_to_refuse() -> None:
+    call = Call(messages=(HELLO,), tool_choice=ToolChoice(ChoiceMode.REQUIRED))
+    assert write(call)[0]["tool_choice"] == "required"
 
 
 def test_structured_output_is_asked_for() -> None:

@@ -126,13 +126,17 @@ def _account(body: dict[str, Any], call: Call, target: Target, dropped: list[str
 
 
 def _shape(body: dict[str, Any], call: Call, *, takes_cache: bool, dropped: list[str]) -> None:
-    """Which tools may be called, and what form the answer has."""
+    """Which tools may be called, and what form the answer has.
+
+    Without tools OpenAI refuses every word about how to call them; one that asks for none changes nothing there.
+    """
     if call.tools:
         body["tools"] = [_tool(tool, takes_cache=takes_cache, dropped=dropped) for tool in call.tools]
-    if call.tool_choice is not None:
-        body["tool_choice"] = _tool_choice(call.tool_choice)
-    if call.parallel_tool_calls is not None:
-        body["parallel_tool_calls"] = call.parallel_tool_calls
+        if call.parallel_tool_calls is not None:
+            body["parallel_tool_calls"] = call.parallel_tool_calls
+    choice = call.tool_choice
+    if choice is not None and (call.tools or choice.mode not in {ChoiceMode.AUTO, ChoiceMode.NONE}):
+        body["tool_choice"] = _tool_choice(choice)
     if call.format is not None:
         body["response_format"] = _format(call.format)
 
