@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict, deque
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -32,11 +33,15 @@ ERROR: Final = "error"
 
 
 class Parts:
-    """Reads the parts of one conversation, content by content. Owns the calls that wait for their result."""
+    """Reads the parts of one conversation, content by content. Owns the calls that wait for their result.
+
+    `_waiting` counts them by their id. `_called` has the ids by the function's name, also of those that wait no more.
+    """
 
     def __init__(self) -> None:
         self._made = 0
-        self._waiting: list[tuple[str, str]] = []
+        self._waiting: Counter[str] = Counter()
+        self._called: defaultdict[str | None, deque[str]] = defaultdict(deque)
 
     def read(self, content: Fields) -> tuple[Part, ...]:
         """The parts of one content, in order. Raises Problem INVALID_REQUEST naming the field."""
@@ -77,7 +82,8 @@ class Parts:
         if not call_id:
             call_id = f"call_{self._made}"
         self._made += 1
-        self._waiting.append((call_id, name))
+        self._waiting[call_id] += 1
+        self._called[name].append(call_id)
         fields.drop("thought")
         return ToolCall(
             call_id,
@@ -110,10 +116,12 @@ class Parts:
 
     def _answered(self, call_id: str | None, name: str | None) -> str | None:
         """The call that this result answers: the one it names, else the first of its name that waits."""
-        for place, (waiting_id, waiting_name) in enumerate(self._waiting):
-            if (waiting_id == call_id) if call_id else (waiting_name == name):
-                del self._waiting[place]
-                return waiting_id
+        called = deque((call_id,)) if call_id else self._called[name]
+        while called:
+            found = called.popleft()
+            if self._waiting[found]:
+                self._waiting[found] -= 1
+                return found
         return call_id or None
 
 

@@ -5,6 +5,7 @@ Source: `Schema` in the types of google-genai 3.4.0 (read 2026-11-24).
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Any, Final, cast
 
 import msgspec
@@ -78,7 +79,13 @@ def _type(value: Any) -> Any:
 
 
 def _number(text: str) -> int | float:
-    number = float(text)  # raises ValueError
+    """Raises ValueError for what is no number that JSON can hold."""
+    try:
+        return int(text)
+    except ValueError:
+        number = float(text)
+    if not isfinite(number):
+        raise ValueError
     return int(number) if number.is_integer() else number
 
 
