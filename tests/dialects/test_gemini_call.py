@@ -36,6 +36,7 @@ from trunkline.core.problem import Kind, Problem
 from trunkline.dialects.gemini.part import UNPROVEN
 from trunkline.dialects.gemini.sides import Gemini, GeminiIngress
 from trunkline.dialects.opaque import wrap
+from trunkline.dialects.openai_chat.egress import OpenAIChat
 
 HELLO: dict[str, Any] = {"role": "user", "parts": [{"text": "Hello"}]}
 SIGNATURE = "EjQKMgEMOdbHO0Gd"
@@ -319,6 +320,22 @@ def test_a_result_goes_back_to_google_as_it_came() -> None:
     assert sent["contents"][2]["parts"] == [result]
 
 
+@pytest.mark.parametrize("kind", ["image/png", "audio/wav"])
+def test_the_name_of_a_picture_or_sound_goes_back_to_google_and_is_named_elsewhere(kind: str) -> None:
+    part = {"inlineData": {"mimeType": kind, "data": "QUJD", "displayName": "a.bin"}}
+    asked = {"contents": [{"role": "user", "parts": [part]}]}
+    assert again(asked)["contents"][0]["parts"] == [part]
+    elsewhere = OpenAIChat().write_call(read(asked), target())
+    assert elsewhere.dropped == ("inlineData.displayName",)
+
+
+def test_no_file_that_google_stores_comes_in_by_a_name_that_reads_as_a_path() -> None:
+    stored = [{"fileData": {"fileUri": "https://generativelanguage.googleapis.com/v1beta/files/x"}}]
+    result = {"functionResponse": {"name": "g", "response": {}}, "functionResponse.parts": stored}
+    param = "contents[2].parts[0].functionResponse.parts"
+    assert problem({"contents": [*CALLED, {"parts": [result]}]}).param == param
+
+
 def test_a_result_for_no_call_is_refused() -> None:
     result = {"functionResponse": {"name": "h", "response": {}}}
     assert problem({"contents": [*CALLED, {"parts": [result]}]}).param == "contents[2].parts[0].functionResponse.name"
@@ -476,6 +493,14 @@ def test_a_number_of_a_schema_that_is_a_string_keeps_all_its_digits() -> None:
         ({"contents": [{"parts": "x"}]}, "contents[0].parts"),
         ({"contents": [{"parts": [{}]}]}, "contents[0].parts[0].text"),
         ({"contents": [{"parts": [{"inlineData": {"data": "x"}}]}]}, "contents[0].parts[0].inlineData.mimeType"),
+        (
+            {"contents": [{"parts": [{"fileData": {"fileUri": "https://a.example/a.pdf"}, "fileData.fileUri": "x"}]}]},
+            "contents[0].parts[0].fileData.fileUri",
+        ),
+        (
+            {"contents": [{"parts": [{"functionCall": {"name": "f"}, "functionCall.parts": []}]}]},
+            "contents[0].parts[0].functionCall.parts",
+        ),
         ({"contents": [{"parts": [{"functionCall": {"args": {}}}]}]}, "contents[0].parts[0].functionCall.name"),
         (
             {"contents": [{"parts": [{"functionCall": {"name": "f", "args": 5}}]}]},

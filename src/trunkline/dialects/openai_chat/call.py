@@ -155,30 +155,25 @@ def _part(fields: JsonFields, role: Role) -> Part:
             return Text(text, _is_cached(fields), fields.extras(NAME))
         case "image_url" if role in {Role.USER, Role.TOOL}:
             if fields.starts_with("image_url", b'"'):  # older clients give the address alone
+                image = JsonFields({})
                 media = _media(fields.needed_text("image_url"), fields, "image_url")
-                return Image(media, None, _is_cached(fields), fields.extras(NAME))
-            image = _needed_object(fields, "image_url")
-            media = _media(image.needed_text("url"), image, "url")
-            return Image(media, image.text("detail"), _is_cached(fields), _left(fields, "image_url", image))
+            else:
+                image = _needed_object(fields, "image_url")
+                media = _media(image.needed_text("url"), image, "url")
+            detail = image.text("detail")
+            return Image(media, detail, _is_cached(fields), fields.extras_within("image_url", image, NAME))
         case "file" if role in {Role.USER, Role.TOOL}:
             file = _needed_object(fields, "file")
             media = _media(file.needed_text("file_data"), file, "file_data")
-            return Document(media, file.text("filename"), _is_cached(fields), _left(fields, "file", file))
+            return Document(media, file.text("filename"), _is_cached(fields), fields.extras_within("file", file, NAME))
         case "input_audio" if role is Role.USER:
             audio = _needed_object(fields, "input_audio")
             data, form = audio.needed_text("data"), audio.needed_text("format")
-            return Audio(data, form, _left(fields, "input_audio", audio))
+            return Audio(data, form, fields.extras_within("input_audio", audio, NAME))
         case "refusal" if role is Role.ASSISTANT:
             return Refusal(fields.needed_text("refusal"))
         case _:
             raise fields.wrong("type", f"is a part that cannot be translated in a message of the {role.value} role")
-
-
-def _left(outer: JsonFields, name: str, inner: JsonFields) -> Extras | None:
-    """What nobody has read of an object, and of the one in it under this name."""
-    left = outer.extras(NAME)
-    fields = (*(left.fields if left else ()), *_within(name, inner))
-    return Extras(NAME, fields) if fields else None
 
 
 def _within(name: str, inner: JsonFields) -> list[tuple[str, bytes]]:
@@ -255,7 +250,7 @@ def _tool_call(fields: JsonFields) -> ToolCall:
         function.needed_text("name"),
         function.needed_text("arguments"),
         Opaque(NAME, proof) if proof is not None else None,
-        extras=_left(fields, "function", function),
+        extras=fields.extras_within("function", function, NAME),
     )
 
 
@@ -319,7 +314,7 @@ def _tool(fields: JsonFields) -> Tool:
         schema=function.raw_object("parameters"),
         is_strict=function.flag("strict"),
         is_cached=_is_cached(fields),
-        extras=_without_cache(_left(fields, "function", function)),
+        extras=_without_cache(fields.extras_within("function", function, NAME)),
     )
 
 
