@@ -474,6 +474,20 @@ def test_a_schema_of_googles_own_becomes_json_schema() -> None:
     }
 
 
+def test_a_schema_that_refers_to_another_by_its_name_still_does() -> None:
+    node = {"type": "OBJECT", "properties": {"ref": {"type": "STRING"}, "next": {"ref": "#/defs/Node"}}}
+    schema = {"ref": "#/defs/Node", "defs": {"Node": node}}
+    form = config(responseMimeType="application/json", responseSchema=schema).format
+    assert form is not None
+    assert form.schema is not None
+    assert msgspec.json.decode(form.schema) == {
+        "$ref": "#/$defs/Node",
+        "$defs": {
+            "Node": {"type": "object", "properties": {"ref": {"type": "string"}, "next": {"$ref": "#/$defs/Node"}}}
+        },
+    }
+
+
 def test_a_number_of_a_schema_that_is_a_string_keeps_all_its_digits() -> None:
     schema = {"type": "STRING", "maxLength": "9007199254740993", "minLength": "1e2"}
     (tool,) = read(
