@@ -11,6 +11,7 @@ from dialects import hub_strategies as hub
 from dialects.laws import Laws
 from trunkline.core.call import (
     Call,
+    ChoiceMode,
     Message,
     Opaque,
     Part,
@@ -134,12 +135,17 @@ def call_back(call: Call) -> Call:
     thinking = call.thinking
     if thinking is not None:
         thinking = Thinking(is_on=thinking.is_on, effort=thinking.effort, is_shown=thinking.is_shown)
+    choice = call.tool_choice
+    if choice is not None and choice.mode in {ChoiceMode.AUTO, ChoiceMode.NONE} and not call.tools:
+        choice = None
     return msgspec.structs.replace(
         call,
         messages=tuple(message_in_places(message) for message in call.messages),
         logprobs=True if asks_logprobs(call) else None,
         top_logprobs=call.top_logprobs if asks_logprobs(call) else None,
         n=None,
+        tool_choice=choice,
+        parallel_tool_calls=call.parallel_tool_calls if call.tools else None,
         thinking=thinking,
     )
 

@@ -8,12 +8,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from dialects.anthropic_targets import OPENING, frame, target
-from trunkline.core.call import Opaque
+from dialects.anthropic_targets import OPENING, body, frame, target
+from trunkline.core.call import Opaque, ToolCall, ToolResult
 from trunkline.core.problem import Kind, Problem, Retry
 from trunkline.core.reply import Block, BlockKind, Finish, FinishReason, Head, Reply, Usage, unfold
 from trunkline.dialects.anthropic_messages.sides import AnthropicMessages, AnthropicMessagesIngress, Forwarder, Writer
-from trunkline.dialects.anthropic_messages.words import stop_reason_of
+from trunkline.dialects.anthropic_messages.words import own_id, stop_reason_of
 from trunkline.dialects.anthropic_messages.writer import ERROR_TYPE
 from trunkline.dialects.opaque import unwrap, wrap
 from trunkline.dialects.sse import Frame, Framer
@@ -111,6 +111,24 @@ def test_a_thought_without_words_and_proof_is_not_told() -> None:
 def test_a_call_that_came_without_an_id_gets_one() -> None:
     reply = Reply(blocks=(Block(BlockKind.TOOL_CALL, "{}", None, "f"),), finish=DONE)
     assert written(reply)[1]["content_block"]["id"] == "toolu_req_1_0"
+
+
+def test_a_calls_id_is_told_in_letters_that_anthropic_takes_back_and_the_clients_echo_is_the_id_again() -> None:
+    reply = Reply(blocks=(Block(BlockKind.TOOL_CALL, "{}", "functions.f:0", "f"),), finish=DONE)
+    streamed = written(reply)[1]["content_block"]
+    assert streamed == {"type": "tool_use", "id": "tl_ZnVuY3Rpb25zLmY6MA", "name": "f", "input": {}}
+    whole = msgspec.json.decode(INGRESS.write_reply(reply, OPENING))
+    assert whole["content"] == [streamed]
+    result = {"type": "tool_result", "tool_use_id": streamed["id"]}
+    turns = [{"role": "assistant", "content": [streamed]}, {"role": "user", "content": [result]}]
+    called, answered = INGRESS.read_call(body(messages=turns)).messages
+    assert called.parts == (ToolCall("functions.f:0", "f", "{}"),)
+    assert answered.parts == (ToolResult("functions.f:0", ()),)
+
+
+@pytest.mark.parametrize("call_id", ["tl_", "tl_YQ", "tl_ZnVuY3Rpb25zLmY6MB", "tl_é", "toolu_1"])
+def test_an_id_that_was_never_put_into_other_letters_stays_as_it_is(call_id: str) -> None:
+    assert own_id(call_id) == call_id
 
 
 @pytest.mark.parametrize(

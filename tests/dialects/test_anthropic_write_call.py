@@ -238,6 +238,7 @@ def test_a_budget_is_given_up_where_the_thought_before_the_call_is_not_there() -
     [
         (Thinking(), {"type": "adaptive"}, None),
         (Thinking(is_on=False), {"type": "disabled"}, None),
+        (Thinking(is_on=False, effort="none"), {"type": "disabled"}, None),
         (Thinking(effort="high", is_shown=False), {"type": "adaptive", "display": "omitted"}, "high"),
         (Thinking(effort="minimal"), {"type": "adaptive"}, "low"),
         (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from base64 import b64encode, urlsafe_b64encode
 from typing import Any
 
@@ -35,6 +36,7 @@ from trunkline.core.problem import Kind, Problem
 from trunkline.dialects.gemini.part import UNPROVEN
 from trunkline.dialects.gemini.sides import Gemini, GeminiIngress
 from trunkline.dialects.opaque import wrap
+from trunkline.dialects.openai_chat.egress import OpenAIChat
 
 HELLO: dict[str, Any] = {"role": "user", "parts": [{"text": "Hello"}]}
 SIGNATURE = "EjQKMgEMOdbHO0Gd"
@@ -287,6 +289,23 @@ def test_calls_without_ids_get_some_and_results_find_theirs_by_name_and_order() 
     ]
 
 
+def test_results_by_id_and_by_name_leave_each_other_their_calls() -> None:
+    calls = [{"functionCall": {"id": call_id, "name": "f"}} for call_id in ("a", "b", "c")]
+    answers = [{"id": "b"}, {"name": "f"}, {"name": "f"}]
+    results = {"parts": [{"functionResponse": answer} for answer in answers]}
+    _, _, *told = read({"contents": [HELLO, {"role": "model", "parts": calls}, results]}).messages
+    assert [part.call_id for turn in told for part in turn.parts if isinstance(part, ToolResult)] == ["b", "a", "c"]
+
+
+def test_many_results_that_answer_no_call_are_read_quickly() -> None:
+    calls = {"role": "model", "parts": [{"functionCall": {"name": "f"}}] * 10_000}
+    results = {"parts": [{"functionResponse": {"id": "x"}}] * 10_000}
+    body = msgspec.json.encode({"contents": [calls, calls, results, results]})
+    started = time.process_time()
+    GeminiIngress("m").read_call(body)
+    assert time.process_time() - started < 2.0  # about 0.2; ten seconds where every one looks at every call
+
+
 def test_a_result_goes_back_to_google_as_it_came() -> None:
     result = {
         "functionResponse": {
@@ -299,6 +318,22 @@ def test_a_result_goes_back_to_google_as_it_came() -> None:
     }
     sent = again({"contents": [*CALLED, {"role": "user", "parts": [result]}]})
     assert sent["contents"][2]["parts"] == [result]
+
+
+@pytest.mark.parametrize("kind", ["image/png", "audio/wav"])
+def test_the_name_of_a_picture_or_sound_goes_back_to_google_and_is_named_elsewhere(kind: str) -> None:
+    part = {"inlineData": {"mimeType": kind, "data": "QUJD", "displayName": "a.bin"}}
+    asked = {"contents": [{"role": "user", "parts": [part]}]}
+    assert again(asked)["contents"][0]["parts"] == [part]
+    elsewhere = OpenAIChat().write_call(read(asked), target())
+    assert elsewhere.dropped == ("inlineData.displayName",)
+
+
+def test_no_file_that_google_stores_comes_in_by_a_name_that_reads_as_a_path() -> None:
+    stored = [{"fileData": {"fileUri": "https://generativelanguage.googleapis.com/v1beta/files/x"}}]
+    result = {"functionResponse": {"name": "g", "response": {}}, "functionResponse.parts": stored}
+    param = "contents[2].parts[0].functionResponse.parts"
+    assert problem({"contents": [*CALLED, {"parts": [result]}]}).param == param
 
 
 def test_a_result_for_no_call_is_refused() -> None:
@@ -439,6 +474,28 @@ def test_a_schema_of_googles_own_becomes_json_schema() -> None:
     }
 
 
+def test_a_schema_that_refers_to_another_by_its_name_still_does() -> None:
+    node = {"type": "OBJECT", "properties": {"ref": {"type": "STRING"}, "next": {"ref": "#/defs/Node"}}}
+    schema = {"ref": "#/defs/Node", "defs": {"Node": node}}
+    form = config(responseMimeType="application/json", responseSchema=schema).format
+    assert form is not None
+    assert form.schema is not None
+    assert msgspec.json.decode(form.schema) == {
+        "$ref": "#/$defs/Node",
+        "$defs": {
+            "Node": {"type": "object", "properties": {"ref": {"type": "string"}, "next": {"$ref": "#/$defs/Node"}}}
+        },
+    }
+
+
+def test_a_number_of_a_schema_that_is_a_string_keeps_all_its_digits() -> None:
+    schema = {"type": "STRING", "maxLength": "9007199254740993", "minLength": "1e2"}
+    (tool,) = read(
+        {"contents": [HELLO], "tools": [{"functionDeclarations": [{"name": "f", "parameters": schema}]}]}
+    ).tools
+    assert tool.schema == b'{"type":"string","maxLength":9007199254740993,"minLength":100}'
+
+
 @pytest.mark.parametrize(
     ("body", "path"),
     [
@@ -450,6 +507,14 @@ def test_a_schema_of_googles_own_becomes_json_schema() -> None:
         ({"contents": [{"parts": "x"}]}, "contents[0].parts"),
         ({"contents": [{"parts": [{}]}]}, "contents[0].parts[0].text"),
         ({"contents": [{"parts": [{"inlineData": {"data": "x"}}]}]}, "contents[0].parts[0].inlineData.mimeType"),
+        (
+            {"contents": [{"parts": [{"fileData": {"fileUri": "https://a.example/a.pdf"}, "fileData.fileUri": "x"}]}]},
+            "contents[0].parts[0].fileData.fileUri",
+        ),
+        (
+            {"contents": [{"parts": [{"functionCall": {"name": "f"}, "functionCall.parts": []}]}]},
+            "contents[0].parts[0].functionCall.parts",
+        ),
         ({"contents": [{"parts": [{"functionCall": {"args": {}}}]}]}, "contents[0].parts[0].functionCall.name"),
         (
             {"contents": [{"parts": [{"functionCall": {"name": "f", "args": 5}}]}]},
@@ -469,6 +534,11 @@ def test_a_schema_of_googles_own_becomes_json_schema() -> None:
             {"contents": [HELLO], "tools": [{"functionDeclarations": [{"name": "f", "parameters": {"type": 5}}]}]},
             "tools[0].functionDeclarations[0].parameters",
         ),
+        (
+            {"contents": [HELLO], "generationConfig": {"responseSchema": {"type": "NUMBER", "maximum": "Infinity"}}},
+            "generationConfig.responseSchema",
+        ),
+        ({"contents": [HELLO], "generationConfig": {"maxOutputTokens": 1e300}}, "generationConfig.maxOutputTokens"),
         (
             {"contents": [HELLO], "toolConfig": {"functionCallingConfig": {"mode": "SOMETIMES"}}},
             "toolConfig.functionCallingConfig.mode",

@@ -254,6 +254,12 @@ def test_extras_of_another_dialect_are_named_and_left_out() -> None:
     assert b'"x"' not in Gemini().write_call(call, target()).body
 
 
+def test_extras_of_a_result_that_joins_the_turn_before_it_are_named_too() -> None:
+    foreign = Extras("openai_chat", (("x", b"1"),))
+    *before, last = CONVERSATION
+    assert dropped(Call(messages=(*before, msgspec.structs.replace(last, extras=foreign)))) == ("message.x",)
+
+
 def test_the_model_stays_in_its_place_in_the_path() -> None:
     odd = target(model=Model(id="a b/c?d#e:f%2f"))
     request = Gemini().write_call(Call(messages=HELLO), odd)

@@ -402,6 +402,10 @@ def test_how_to_reason_is_read_in_either_form(fields: dict[str, Any], thinking: 
     assert read(**fields).thinking == thinking
 
 
+SMUGGLED = {"type": "file", "file": {"file_data": "data:application/pdf;base64,QUJD"}, "file.file_id": "file-1"}
+"""Nobody who looks for stored files within `file` sees it."""
+
+
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
@@ -426,6 +430,7 @@ def test_how_to_reason_is_read_in_either_form(fields: dict[str, Any], thinking: 
         ({"reasoning_effort": 5}, "reasoning_effort"),
         ({"metadata": []}, "metadata"),
         ({"user": 5}, "user"),
+        ({"messages": [{"role": "user", "content": [SMUGGLED]}]}, "messages[0].content[0].file.file_id"),
     ],
     ids=repr,
 )

@@ -34,6 +34,7 @@ from trunkline.core.call import (
 )
 from trunkline.core.catalog import Model, Quirks
 from trunkline.core.problem import Kind, Problem
+from trunkline.dialects.anthropic_messages.sides import AnthropicMessages
 from trunkline.dialects.openai_chat.egress import OpenAIChat
 from trunkline.dialects.openai_chat.ingress import OpenAIChatIngress
 
@@ -143,6 +144,16 @@ def test_pictures_in_results_follow_the_whole_row_of_results() -> None:
     ]
 
 
+def test_a_result_stands_in_the_row_after_its_call_whatever_was_said_before_it() -> None:
+    calls = Message(Role.ASSISTANT, (ToolCall("a", "f", "{}"), ToolCall("b", "g", "{}")))
+    first, second = (Message(Role.TOOL, (ToolResult(call_id, (Text(call_id),)),)) for call_id in "ab")
+    other = Message(Role.TOOL, (ToolResult("c", (Text("c"),)),))
+    words = Message(Role.USER, (Text("and?"),))
+    sent, _ = write(Call(messages=(HELLO, calls, words, first, words, second, other)))
+    told = [(message["role"], message["content"]) for message in sent["messages"][2:]]
+    assert told == [("tool", "a"), ("tool", "b"), ("user", "and?"), ("user", "and?"), ("tool", "c")]
+
+
 def test_a_mark_for_the_cache_goes_where_it_is_known() -> None:
     marked = {"type": "text", "text": "Long", "cache_control": {"type": "ephemeral"}}
     assert said(Role.SYSTEM, Text("Long", is_cached=True), quirks=OPENROUTER) == [
@@ -223,7 +234,20 @@ def test_tools_and_the_choice_among_them() -> None:
 
 @pytest.mark.parametrize("mode", [ChoiceMode.AUTO, ChoiceMode.NONE, ChoiceMode.REQUIRED])
 def test_a_choice_of_no_tool_in_particular_is_a_word(mode: ChoiceMode) -> None:
-    assert write(Call(messages=(HELLO,), tool_choice=ToolChoice(mode)))[0]["tool_choice"] == mode.value
+    call = Call(messages=(HELLO,), tools=(Tool(name="f"),), tool_choice=ToolChoice(mode))
+    assert write(call)[0]["tool_choice"] == mode.value
+
+
+@pytest.mark.parametrize("mode", [ChoiceMode.AUTO, ChoiceMode.NONE])
+def test_without_tools_nothing_is_said_of_how_to_call_them_which_openai_would_refuse(mode: ChoiceMode) -> None:
+    sent, dropped = write(Call(messages=(HELLO,), tool_choice=ToolChoice(mode), parallel_tool_calls=False))
+    assert sent.keys().isdisjoint({"tools", "tool_choice", "parallel_tool_calls"})
+    assert dropped == ()
+
+
+def test_a_tool_that_must_be_called_and_is_not_there_is_left_for_the_provider_to_refuse() -> None:
+    call = Call(messages=(HELLO,), tool_choice=ToolChoice(ChoiceMode.REQUIRED))
+    assert write(call)[0]["tool_choice"] == "required"
 
 
 def test_structured_output_is_asked_for() -> None:
@@ -247,6 +271,7 @@ def test_structured_output_is_asked_for() -> None:
         (Thinking(), None, ()),
         (Thinking(is_on=False, effort="none"), "none", ()),
         (Thinking(is_on=False), None, ("reasoning.enabled",)),
+        (Thinking(is_on=False, effort="low"), None, ("reasoning.enabled",)),
         (Thinking(budget_tokens=1_000), "low", ("reasoning.max_tokens",)),
         (Thinking(budget_tokens=5_000), "medium", ("reasoning.max_tokens",)),
         (Thinking(budget_tokens=30_000), "high", ("reasoning.max_tokens",)),
@@ -306,6 +331,49 @@ def test_extras_go_to_their_own_dialect_and_only_there() -> None:
     sent, dropped = write(Call(messages=(HELLO,), extras=foreign))
     assert "top_a" not in sent
     assert dropped == ("top_a", "transforms", "model")
+
+
+NESTED = {
+    "messages": [
+        {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://a.example/a.png", "x": 1}}]},
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [{"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}", "x": 2}}],
+        },
+    ],
+    "tools": [{"type": "function", "function": {"name": "f", "x": 3}}],
+    "tool_choice": {"type": "function", "function": {"name": "f", "x": 4}},
+    "response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {}, "x": 5}},
+    "reasoning": {"effort": "low", "summary": "auto"},
+}
+
+
+def nested(quirks: Quirks) -> tuple[dict[str, Any], tuple[str, ...]]:
+    return write(OpenAIChatIngress().read_call(msgspec.json.encode({"model": "m", **NESTED})), quirks)
+
+
+def test_what_nobody_reads_within_an_object_goes_back_into_it() -> None:
+    sent, dropped = nested(OPENROUTER)
+    assert {name: sent[name] for name in NESTED} == NESTED
+    assert dropped == ()
+
+
+def test_what_nobody_reads_within_an_object_is_named_where_there_is_no_such_object() -> None:
+    sent, dropped = nested(Quirks())
+    assert sent["reasoning_effort"] == "low"
+    assert dropped == ("reasoning.summary",)
+
+
+def test_what_nobody_reads_within_an_object_is_named_by_its_path_in_another_dialect() -> None:
+    call = OpenAIChatIngress().read_call(msgspec.json.encode({"model": "m", **NESTED}))
+    assert AnthropicMessages().write_call(call, target()).dropped == (
+        "image_url.x",
+        "function.x",
+        "tool_choice.function.x",
+        "response_format.json_schema.x",
+        "reasoning.summary",
+    )
 
 
 def splice(body: bytes, *, model: Model | None = None, **quirks: Any) -> tuple[bytes, tuple[str, ...]]:

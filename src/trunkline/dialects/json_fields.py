@@ -168,6 +168,20 @@ class JsonFields:
         )
         return Extras(dialect, left) if left else None
 
+    def extras_within(self, name: str, inner: JsonFields, dialect: str) -> Extras | None:
+        """What nobody has taken of this object, and of the one in it under this name, there by its path: `name.field`.
+
+        Raises Problem INVALID_REQUEST for a field of this one that calls itself so: it would come out in the other
+        one, past whoever looks there for what a caller may not name.
+        """
+        own, theirs = self.extras(dialect), inner.extras(dialect)
+        fields = own.fields if own else ()
+        for other, _ in fields:
+            if other.startswith(f"{name}."):
+                raise self.wrong(other[:100], f"is no field of its own: write it into `{name}`")
+        fields += tuple((f"{name}.{field}", raw) for field, raw in (theirs.fields if theirs else ()))
+        return Extras(dialect, fields) if fields else None
+
     @staticmethod
     def _object(raw: bytes, path: str) -> JsonFields:
         try:

@@ -34,7 +34,7 @@ from trunkline.core.call import (
     Url,
 )
 from trunkline.dialects.anthropic_messages.state import STATE_FIELDS
-from trunkline.dialects.anthropic_messages.words import NAME, UNREADABLE
+from trunkline.dialects.anthropic_messages.words import NAME, UNREADABLE, own_id
 from trunkline.dialects.asked_models import PLANNED
 from trunkline.dialects.dialect import top_level
 from trunkline.dialects.json_fields import JsonFields
@@ -318,7 +318,7 @@ def _tool_use(block: JsonFields) -> ToolCall:
     arguments = block.raw_object("input")
     is_cached, more = _cache(block)
     return ToolCall(
-        id=block.needed_text("id"),
+        id=own_id(block.needed_text("id")),
         name=block.needed_text("name"),
         arguments=(arguments or b"{}").decode(),
         is_cached=is_cached,
@@ -330,7 +330,7 @@ def _tool_result(block: JsonFields) -> ToolResult:
     is_cached, more = _cache(block)
     parts = tuple(part for part in _parts(block, "content", Role.TOOL) if isinstance(part, Text | Image | Document))
     return ToolResult(
-        call_id=block.needed_text("tool_use_id"),
+        call_id=own_id(block.needed_text("tool_use_id")),
         parts=parts,
         is_error=block.flag("is_error") or False,
         is_cached=is_cached,

@@ -145,7 +145,7 @@ def _switch_off(thinking: Thinking, target: Target, body: dict[str, Any], droppe
         dropped.add("thinking")
     elif target.model.thinking is not ThinkingForm.NEVER:
         body["thinking"] = {"type": "disabled"}
-        _write_effort(thinking.effort, body, dropped)
+        _write_effort(None if thinking.effort == "none" else thinking.effort, body, dropped)
 
 
 def _amount(call: Call, thinking: Thinking, target: Target, dropped: Dropped) -> tuple[int | None, str | None] | None:

@@ -8,8 +8,7 @@ Source: https://platform.claude.com/docs/en/api/messages (read 2026-11-24).
 from __future__ import annotations
 
 import binascii
-import re
-from base64 import b64decode, urlsafe_b64encode
+from base64 import b64decode
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -31,12 +30,11 @@ from trunkline.core.call import (
     Url,
 )
 from trunkline.core.problem import invalid
-from trunkline.dialects.anthropic_messages.words import NAME, input_of, thought_of
+from trunkline.dialects.anthropic_messages.words import NAME, input_of, thought_of, told_id
 
 if TYPE_CHECKING:
     from trunkline.core.call import Media, Message
 
-_ID = re.compile(r"[a-zA-Z0-9_-]+")
 _EPHEMERAL: Final = {"type": "ephemeral"}
 
 
@@ -157,7 +155,7 @@ class Conversation:
             case ToolCall():
                 if part.opaque is not None:
                     self._dropped.add("tool_call.signature")
-                block = {"type": "tool_use", "id": _call_id(part.id), "name": part.name}
+                block = {"type": "tool_use", "id": told_id(part.id), "name": part.name}
                 return {**block, "input": input_of(part.arguments)}
             case ToolResult():
                 return self._result(part)
@@ -175,7 +173,7 @@ class Conversation:
         return marked(block, part.extras, self._dropped, is_cached=part.is_cached)
 
     def _result(self, result: ToolResult) -> dict[str, Any]:
-        block: dict[str, Any] = {"type": "tool_result", "tool_use_id": _call_id(result.call_id)}
+        block: dict[str, Any] = {"type": "tool_result", "tool_use_id": told_id(result.call_id)}
         content = [block for part in result.parts for block in self._blocks(part)]
         if content:
             block["content"] = content
@@ -190,13 +188,6 @@ class Conversation:
             self._dropped.add("reasoning")
             return []
         return [msgspec.Raw(thought.opaque.raw)]
-
-
-def _call_id(call_id: str) -> str:
-    """An id in letters that this dialect takes: the same for the same id, and another for another."""
-    if _ID.fullmatch(call_id):
-        return call_id
-    return "tl_" + urlsafe_b64encode(call_id.encode()).decode().rstrip("=")
 
 
 def _source(media: Media) -> dict[str, str]:

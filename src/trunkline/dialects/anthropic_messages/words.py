@@ -1,10 +1,13 @@
-"""The words that Anthropic's requests and answers share: stop reasons, proofs of thoughts, a tool's input.
+"""The words that Anthropic's requests and answers share: stop reasons, proofs of thoughts, a tool's input, a call's id.
 
 Source: https://platform.claude.com/docs/en/api/messages (read 2026-11-24).
 """
 
 from __future__ import annotations
 
+import binascii
+import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -55,6 +58,30 @@ def stop_reason_of(finish: Finish) -> str:
     if finish.reason is FinishReason.STOP and finish.stop_sequence is not None:
         return "stop_sequence"
     return _WORDS[finish.reason]
+
+
+_ID = re.compile(r"[a-zA-Z0-9_-]+")
+_CODED: Final = "tl_"
+"""Before an id that this dialect does not take as it is."""
+
+
+def told_id(call_id: str) -> str:
+    """An id in letters that this dialect takes: the same for the same id, and another for another."""
+    if _ID.fullmatch(call_id):
+        return call_id
+    return _CODED + urlsafe_b64encode(call_id.encode()).decode().rstrip("=")
+
+
+def own_id(told: str) -> str:
+    """The id that `told_id` was given: models may know their own calls by its form. Any other stays as it is."""
+    if not told.startswith(_CODED):
+        return told
+    coded = told[len(_CODED) :]
+    try:
+        call_id = urlsafe_b64decode(coded + "=" * (-len(coded) % 4)).decode()
+    except (binascii.Error, ValueError):
+        return told
+    return call_id if call_id and told_id(call_id) == told else told
 
 
 class Thought(msgspec.Struct):

@@ -14,7 +14,7 @@ import msgspec
 from trunkline.core.problem import Kind
 from trunkline.core.reply import Block, BlockKind, Delta, End, Finish, Head, Start, Usage
 from trunkline.dialects import sse
-from trunkline.dialects.anthropic_messages.words import input_of, stop_reason_of, thought_of
+from trunkline.dialects.anthropic_messages.words import input_of, stop_reason_of, thought_of, told_id
 from trunkline.dialects.opaque import NONE, wrap
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class Writer:
         self._kind = start.kind
         self._waits = start.kind is BlockKind.REASONING
         if start.kind is BlockKind.TOOL_CALL:
-            call_id = start.id or _call_id(self._opening, self._index)
+            call_id = _call_id(start.id, self._opening, self._index)
             self._begin({"type": "tool_use", "id": call_id, "name": start.name or "", "input": {}}, out)
         elif not self._waits:
             self._begin({"type": "text", "text": ""}, out)
@@ -283,7 +283,7 @@ def _content(block: Block, index: int, opening: Opening) -> list[dict[str, Any] 
         case BlockKind.TOOL_CALL:
             call = {
                 "type": "tool_use",
-                "id": block.id or _call_id(opening, index),
+                "id": _call_id(block.id, opening, index),
                 "name": block.name or "",
                 "input": input_of(block.text),
             }
@@ -300,9 +300,9 @@ def _content(block: Block, index: int, opening: Opening) -> list[dict[str, Any] 
             return [{"type": "text", "text": block.text}]
 
 
-def _call_id(opening: Opening, index: int) -> str:
-    """An id for a call that came without one: the same for the same answer."""
-    return f"toolu_{_NOT_OF_AN_ID.sub('_', opening.id)}_{index}"
+def _call_id(call_id: str | None, opening: Opening, index: int) -> str:
+    """A call's id as Anthropic takes it back; one for a call that came without: the same for the same answer."""
+    return told_id(call_id) if call_id else f"toolu_{_NOT_OF_AN_ID.sub('_', opening.id)}_{index}"
 
 
 def _signature(opaque: Opaque | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict, deque
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -32,11 +33,15 @@ ERROR: Final = "error"
 
 
 class Parts:
-    """Reads the parts of one conversation, content by content. Owns the calls that wait for their result."""
+    """Reads the parts of one conversation, content by content. Owns the calls that wait for their result.
+
+    `_waiting` counts them by their id. `_called` has the ids by the function's name, also of those that wait no more.
+    """
 
     def __init__(self) -> None:
         self._made = 0
-        self._waiting: list[tuple[str, str]] = []
+        self._waiting: Counter[str] = Counter()
+        self._called: defaultdict[str | None, deque[str]] = defaultdict(deque)
 
     def read(self, content: Fields) -> tuple[Part, ...]:
         """The parts of one content, in order. Raises Problem INVALID_REQUEST naming the field."""
@@ -77,14 +82,15 @@ class Parts:
         if not call_id:
             call_id = f"call_{self._made}"
         self._made += 1
-        self._waiting.append((call_id, name))
+        self._waiting[call_id] += 1
+        self._called[name].append(call_id)
         fields.drop("thought")
         return ToolCall(
             call_id,
             name,
             "{}" if args is None else args.decode(),
             opaque=read_signature(signature),
-            extras=_both(fields, call, "functionCall"),
+            extras=fields.extras_within("functionCall", call, NAME),
         )
 
     def _result(self, fields: Fields) -> ToolResult:
@@ -105,25 +111,18 @@ class Parts:
             if isinstance(one, Audio):
                 raise piece.wrong("inlineData", "cannot be sound in a function's response")
             parts.append(one)
-        extras = _both(fields, result, "functionResponse")
+        extras = fields.extras_within("functionResponse", result, NAME)
         return ToolResult(call_id, tuple(parts), name=name, is_error=is_error, extras=extras)
 
     def _answered(self, call_id: str | None, name: str | None) -> str | None:
         """The call that this result answers: the one it names, else the first of its name that waits."""
-        for place, (waiting_id, waiting_name) in enumerate(self._waiting):
-            if (waiting_id == call_id) if call_id else (waiting_name == name):
-                del self._waiting[place]
-                return waiting_id
+        called = deque((call_id,)) if call_id else self._called[name]
+        while called:
+            found = called.popleft()
+            if self._waiting[found]:
+                self._waiting[found] -= 1
+                return found
         return call_id or None
-
-
-def _both(outer: Fields, inner: Fields, name: str) -> Extras | None:
-    """What is left of a part and of the object in it; the inner fields under the outer one's name."""
-    left = outer.extras(NAME)
-    within = inner.extras(NAME)
-    fields = tuple((f"{name}.{key}", raw) for key, raw in within.fields) if within else ()
-    fields = (left.fields if left else ()) + fields
-    return Extras(NAME, fields) if fields else None
 
 
 def _text(fields: Fields, parts: list[Part]) -> None:
@@ -162,17 +161,17 @@ def _inline(fields: Fields) -> Image | Document | Audio:
         raise fields.wrong("inlineData", "is missing")
     kind = blob.needed_text("mimeType")
     data = standard_base64(blob.needed_text("data"))
-    name = blob.text("displayName")
     fields.drop("thought")
-    extras = fields.extras(NAME)
     if kind.startswith("image/"):
-        return Image(Inline(kind, data), extras=extras)
+        return Image(Inline(kind, data), extras=fields.extras_within("inlineData", blob, NAME))
     if kind.startswith("audio/"):
         sound = audio_format(kind)
+        extras = fields.extras_within("inlineData", blob, NAME)
         if audio_media_type(sound) != kind:
             extras = _with(extras, "mimeType", kind)
         return Audio(data, sound, extras=extras)
-    return Document(Inline(kind, data), name, extras=extras)
+    name = blob.text("displayName")
+    return Document(Inline(kind, data), name, extras=fields.extras_within("inlineData", blob, NAME))
 
 
 def _file(fields: Fields) -> Image | Document:
@@ -181,11 +180,11 @@ def _file(fields: Fields) -> Image | Document:
         raise fields.wrong("inlineData", "is missing")
     url = file.needed_text("fileUri")
     kind = file.text("mimeType")
-    name = file.text("displayName")
     guessed = media_type_of(url)
     fields.drop("thought")
-    extras = fields.extras(NAME)
     is_image = (kind or guessed or "").startswith("image/")
+    name = None if is_image else file.text("displayName")
+    extras = fields.extras_within("fileData", file, NAME)
     if kind is not None and kind != (guessed or ("image/jpeg" if is_image else None)):
         extras = _with(extras, "mimeType", kind)
     return Image(Url(url), extras=extras) if is_image else Document(Url(url), name, extras=extras)

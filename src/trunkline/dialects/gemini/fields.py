@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from trunkline.core.problem import invalid
-from trunkline.dialects.json_fields import MAX_ITEMS, JsonFields
+from trunkline.dialects.json_fields import MAX_INTEGER, MAX_ITEMS, JsonFields
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,6 +80,8 @@ class Fields(JsonFields):
             return None
         if not value.is_integer():
             raise self.wrong(name, "must be an integer")
+        if abs(value) > MAX_INTEGER:
+            raise self.wrong(name, "is out of range")
         return int(value)
 
     def left(self) -> dict[str, msgspec.Raw]:

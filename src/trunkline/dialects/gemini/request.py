@@ -105,11 +105,12 @@ def _conversation(messages: tuple[Message, ...], dropped: list[str]) -> tuple[li
         parts = writer.write(message)
         if not parts:
             continue
+        left = own_fields(message.extras, "message", dropped)
         if message.role is Role.TOOL and turn is not None:
             turn += parts
             continue
         role = "model" if message.role is Role.ASSISTANT else "user"
-        contents.append({"role": role, "parts": parts, **own_fields(message.extras, "message", dropped)})
+        contents.append({"role": role, "parts": parts, **left})
         turn = parts if message.role is Role.TOOL else None
     if not contents:
         raise invalid("Gemini needs a message that is not the system's and is not empty.", param="messages")

@@ -128,13 +128,14 @@ class PartWriter:
         left = self._left(part.extras, type(part).__name__.lower())
         kind = left.pop("mimeType", None)
         if isinstance(part, Audio):
-            blob = {"mimeType": kind or audio_media_type(part.format), "data": part.data}
-            return {"inlineData": blob, **left}
+            sound = {"mimeType": kind or audio_media_type(part.format), "data": part.data}
+            return {"inlineData": {**sound, **_within(left, "inlineData")}, **left}
         if isinstance(part, Image) and part.detail not in {None, "auto"}:
             self._dropped.append("image.detail")
         if isinstance(part, Document) and part.name is not None:
             self._dropped.append("document.name")
-        return {**_source(part.media, kind, is_image=isinstance(part, Image)), **left}
+        name, source = _source(part.media, kind, is_image=isinstance(part, Image))
+        return {name: {**source, **_within(left, name)}, **left}
 
     def _left(self, extras: Extras | None, kind: str) -> dict[str, object]:
         return own_fields(extras, kind, self._dropped)
@@ -163,10 +164,11 @@ def _within(left: dict[str, object], name: str) -> dict[str, object]:
     return {key.removeprefix(prefix): left.pop(key) for key in list(left) if key.startswith(prefix)}
 
 
-def _source(media: Media, kind: object, *, is_image: bool) -> dict[str, object]:
+def _source(media: Media, kind: object, *, is_image: bool) -> tuple[str, dict[str, object]]:
+    """The name of the object that holds it, and that object."""
     match media:
         case Inline(media_type=media_type, data=data):
-            return {"inlineData": {"mimeType": media_type, "data": data}}
+            return "inlineData", {"mimeType": media_type, "data": data}
         case Url(url=url):
             if is_stored(url):
                 raise invalid(
@@ -176,6 +178,6 @@ def _source(media: Media, kind: object, *, is_image: bool) -> dict[str, object]:
             known = kind or media_type_of(url) or ("image/jpeg" if is_image else None)
             if known is not None:
                 file["mimeType"] = known
-            return {"fileData": file}
+            return "fileData", file
         case Stored():
             raise invalid("A file that another provider stores cannot be given to Gemini.", param="messages")

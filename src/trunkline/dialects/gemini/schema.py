@@ -5,6 +5,7 @@ Source: `Schema` in the types of google-genai 3.4.0 (read 2026-11-24).
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Any, Final, cast
 
 import msgspec
@@ -14,6 +15,7 @@ MAX_DEPTH: Final = 64
 
 _ONE: Final = ("items", "additionalProperties")
 _MANY: Final = ("anyOf", "prefixItems")
+_NAMED: Final = ("properties", "$defs")
 _NUMBERS: Final = frozenset(
     {"minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties", "minimum", "maximum"}
 )
@@ -28,6 +30,8 @@ _SPELLED: Final = {
     "max_properties": "maxProperties",
     "additional_properties": "additionalProperties",
     "property_ordering": "propertyOrdering",
+    "defs": "$defs",
+    "ref": "$ref",
 }
 _NOT_JSON_SCHEMA: Final = ("nullable", "propertyOrdering", "example")
 
@@ -62,11 +66,11 @@ def _keyword(name: str, value: Any, depth: int) -> Any:
         return _schema(value, depth)
     if name in _MANY and isinstance(value, list):
         return [_schema(one, depth) for one in cast("list[Any]", value)]
-    if name == "properties" and isinstance(value, dict):
+    if name in _NAMED and isinstance(value, dict):
         return {key: _schema(one, depth) for key, one in cast("dict[str, Any]", value).items()}
-    if name in _NUMBERS and isinstance(value, str):
+    if isinstance(value, str) and name in _NUMBERS:
         return _number(value)  # 64-bit integers are strings in Google's JSON
-    return value
+    return value.replace("#/defs/", "#/$defs/") if isinstance(value, str) and name == "$ref" else value
 
 
 def _type(value: Any) -> Any:
@@ -78,7 +82,13 @@ def _type(value: Any) -> Any:
 
 
 def _number(text: str) -> int | float:
-    number = float(text)  # raises ValueError
+    """Raises ValueError for what is no number that JSON can hold."""
+    try:
+        return int(text)
+    except ValueError:
+        number = float(text)
+    if not isfinite(number):
+        raise ValueError
     return int(number) if number.is_integer() else number
 
 

@@ -80,6 +80,7 @@ def read_call(body: bytes) -> Call:
             raise fields.wrong(name, "cannot be translated: use `tools` and `tool_choice`")
     if not fields.starts_with("messages", b"["):
         raise fields.wrong("messages", "must be a list of objects")
+    more: list[tuple[str, bytes]] = []
     return Call(
         messages=tuple(_message(message) for message in fields.objects("messages")),
         temperature=fields.number("temperature"),
@@ -95,15 +96,21 @@ def read_call(body: bytes) -> Call:
         top_logprobs=fields.integer("top_logprobs"),
         n=fields.integer("n"),
         tools=tuple(_tool(tool) for tool in fields.objects("tools")),
-        tool_choice=_tool_choice(fields),
+        tool_choice=_tool_choice(fields, more),
         parallel_tool_calls=fields.flag("parallel_tool_calls"),
-        format=_format(fields),
-        thinking=_thinking(fields),
+        format=_format(fields, more),
+        thinking=_thinking(fields, more),
         user=fields.text("user"),
         metadata=fields.raw_object("metadata"),
         service_tier=fields.text("service_tier"),
-        extras=fields.extras(NAME),
+        extras=_extras(fields, more),
     )
+
+
+def _extras(fields: JsonFields, more: list[tuple[str, bytes]]) -> Extras | None:
+    left = fields.extras(NAME)
+    kept = (*(left.fields if left else ()), *more)
+    return Extras(NAME, kept) if kept else None
 
 
 def _stop(fields: JsonFields) -> tuple[str, ...]:
@@ -148,24 +155,31 @@ def _part(fields: JsonFields, role: Role) -> Part:
             return Text(text, _is_cached(fields), fields.extras(NAME))
         case "image_url" if role in {Role.USER, Role.TOOL}:
             if fields.starts_with("image_url", b'"'):  # older clients give the address alone
-                url, detail = fields.needed_text("image_url"), None
-                media = _media(url, fields, "image_url")
+                image = JsonFields({})
+                media = _media(fields.needed_text("image_url"), fields, "image_url")
             else:
                 image = _needed_object(fields, "image_url")
                 media = _media(image.needed_text("url"), image, "url")
-                detail = image.text("detail")
-            return Image(media, detail, _is_cached(fields), fields.extras(NAME))
+            detail = image.text("detail")
+            return Image(media, detail, _is_cached(fields), fields.extras_within("image_url", image, NAME))
         case "file" if role in {Role.USER, Role.TOOL}:
             file = _needed_object(fields, "file")
             media = _media(file.needed_text("file_data"), file, "file_data")
-            return Document(media, file.text("filename"), _is_cached(fields), fields.extras(NAME))
+            return Document(media, file.text("filename"), _is_cached(fields), fields.extras_within("file", file, NAME))
         case "input_audio" if role is Role.USER:
             audio = _needed_object(fields, "input_audio")
-            return Audio(audio.needed_text("data"), audio.needed_text("format"), fields.extras(NAME))
+            data, form = audio.needed_text("data"), audio.needed_text("format")
+            return Audio(data, form, fields.extras_within("input_audio", audio, NAME))
         case "refusal" if role is Role.ASSISTANT:
             return Refusal(fields.needed_text("refusal"))
         case _:
             raise fields.wrong("type", f"is a part that cannot be translated in a message of the {role.value} role")
+
+
+def _within(name: str, inner: JsonFields) -> list[tuple[str, bytes]]:
+    """What nobody has read of the object under this name, by its path."""
+    left = inner.extras(NAME)
+    return [(f"{name}.{key}", raw) for key, raw in left.fields] if left else []
 
 
 def _needed_object(fields: JsonFields, name: str) -> JsonFields:
@@ -236,7 +250,7 @@ def _tool_call(fields: JsonFields) -> ToolCall:
         function.needed_text("name"),
         function.needed_text("arguments"),
         Opaque(NAME, proof) if proof is not None else None,
-        extras=fields.extras(NAME),
+        extras=fields.extras_within("function", function, NAME),
     )
 
 
@@ -300,7 +314,7 @@ def _tool(fields: JsonFields) -> Tool:
         schema=function.raw_object("parameters"),
         is_strict=function.flag("strict"),
         is_cached=_is_cached(fields),
-        extras=_without_cache(fields.extras(NAME)),
+        extras=_without_cache(fields.extras_within("function", function, NAME)),
     )
 
 
@@ -311,7 +325,7 @@ def _without_cache(extras: Extras | None) -> Extras | None:
     return Extras(extras.dialect, left) if left else None
 
 
-def _tool_choice(fields: JsonFields) -> ToolChoice | None:
+def _tool_choice(fields: JsonFields, more: list[tuple[str, bytes]]) -> ToolChoice | None:
     if not fields.has("tool_choice"):
         fields.drop("tool_choice")
         return None
@@ -323,10 +337,13 @@ def _tool_choice(fields: JsonFields) -> ToolChoice | None:
     choice = _needed_object(fields, "tool_choice")
     if choice.text("type") != "function":
         raise choice.wrong("type", "cannot be translated: only a function can be chosen")
-    return ToolChoice(ChoiceMode.NAMED, _needed_object(choice, "function").needed_text("name"))
+    function = _needed_object(choice, "function")
+    name = function.needed_text("name")
+    more += _within("tool_choice", choice) + _within("tool_choice.function", function)
+    return ToolChoice(ChoiceMode.NAMED, name)
 
 
-def _format(fields: JsonFields) -> Format | None:
+def _format(fields: JsonFields, more: list[tuple[str, bytes]]) -> Format | None:
     told = fields.object("response_format")
     if told is None:
         return None
@@ -337,17 +354,19 @@ def _format(fields: JsonFields) -> Format | None:
             return Format()
         case "json_schema":
             schema = _needed_object(told, "json_schema")
-            return Format(
+            form = Format(
                 schema=schema.raw_object("schema"),
                 name=schema.text("name"),
                 description=schema.text("description"),
                 is_strict=schema.flag("strict"),
             )
+            more += _within("response_format", told) + _within("response_format.json_schema", schema)
+            return form
         case _:
             raise told.wrong("type", "must be text, json_object or json_schema")
 
 
-def _thinking(fields: JsonFields) -> Thinking | None:
+def _thinking(fields: JsonFields, more: list[tuple[str, bytes]]) -> Thinking | None:
     effort = fields.text("reasoning_effort")
     shows = fields.flag("include_reasoning")
     told = fields.object("reasoning")
@@ -357,12 +376,14 @@ def _thinking(fields: JsonFields) -> Thinking | None:
         return Thinking(is_on=effort != "none", effort=effort, is_shown=shows)
     effort = told.text("effort") or effort
     hides = told.flag("exclude")
-    return Thinking(
+    thinking = Thinking(
         is_on=told.flag("enabled") is not False and effort != "none",
         effort=effort,
         budget_tokens=told.integer("max_tokens"),
         is_shown=shows if hides is None else not hides,
     )
+    more += _within("reasoning", told)
+    return thinking
 
 
 def read_limit(keys: JsonFields) -> int | None:

@@ -27,7 +27,7 @@ from trunkline.core.call import (
 )
 from trunkline.core.problem import invalid
 from trunkline.dialects.openai_chat.call import is_ours
-from trunkline.dialects.openai_chat.wire import NAME, entries
+from trunkline.dialects.openai_chat.wire import NAME, entries, put
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -45,6 +45,8 @@ class MessageWriter:
         self._quirks = quirks
         self._written: list[dict[str, Any]] = []
         self._late: list[dict[str, Any]] = []
+        self._waiting: set[str] = set()
+        self._row_end = 0
         self.dropped: list[str] = []
 
     def write(self, messages: Iterable[Message]) -> list[dict[str, Any]]:
@@ -53,6 +55,8 @@ class MessageWriter:
             if message.role is Role.ASSISTANT:
                 self._show_late()
                 self._written.append(self._assistant(message))
+                self._waiting = {part.id for part in message.parts if isinstance(part, ToolCall)}
+                self._row_end = len(self._written)
             else:
                 self._said_to_the_model(message)
         self._show_late()
@@ -107,7 +111,16 @@ class MessageWriter:
         self._extras(written, result.extras)
         if message.role is Role.TOOL:
             self._extras(written, message.extras)
-        self._written.append(written)
+        self._answer(result.call_id, written)
+
+    def _answer(self, call_id: str, written: dict[str, Any]) -> None:
+        """A tool's result in the row right after the call, where alone it may stand, whatever was said before it."""
+        if call_id not in self._waiting:
+            self._written.append(written)
+            return
+        self._waiting.remove(call_id)
+        self._written.insert(self._row_end, written)
+        self._row_end += 1
 
     def _content(self, parts: list[Part], role: Role) -> str | list[dict[str, Any]]:
         """One string where that says it all: more servers take it."""
@@ -231,7 +244,7 @@ class MessageWriter:
             if extras.dialect != NAME:
                 self.dropped.append(name)
             elif name != "cache_control" or self._takes_cache():
-                written.setdefault(name, msgspec.Raw(raw))
+                put(written, name, raw)
 
 
 def _address(media: Media, what: str) -> str:

@@ -16,7 +16,7 @@ from trunkline.core.problem import invalid
 from trunkline.dialects.one_answer import refuse_several
 from trunkline.dialects.openai_chat.fields import OPENROUTER
 from trunkline.dialects.openai_chat.messages import MessageWriter
-from trunkline.dialects.openai_chat.wire import NAME
+from trunkline.dialects.openai_chat.wire import NAME, put
 from trunkline.dialects.temperature import temperature_for
 from trunkline.dialects.thinking_words import effort_for
 
@@ -119,20 +119,22 @@ def _account(body: dict[str, Any], call: Call, target: Target, dropped: list[str
         return
     for name, raw in call.extras.fields:
         is_known = call.extras.dialect == NAME and (quirks.accepts_provider_object or name not in OPENROUTER)
-        if is_known and name not in body:
-            body[name] = msgspec.Raw(raw)
-        else:
+        if not (is_known and put(body, name, raw)):
             dropped.append(name)
 
 
 def _shape(body: dict[str, Any], call: Call, *, takes_cache: bool, dropped: list[str]) -> None:
-    """Which tools may be called, and what form the answer has."""
+    """Which tools may be called, and what form the answer has.
+
+    Without tools OpenAI refuses every word about how to call them; one that asks for none changes nothing there.
+    """
     if call.tools:
         body["tools"] = [_tool(tool, takes_cache=takes_cache, dropped=dropped) for tool in call.tools]
-    if call.tool_choice is not None:
-        body["tool_choice"] = _tool_choice(call.tool_choice)
-    if call.parallel_tool_calls is not None:
-        body["parallel_tool_calls"] = call.parallel_tool_calls
+        if call.parallel_tool_calls is not None:
+            body["parallel_tool_calls"] = call.parallel_tool_calls
+    choice = call.tool_choice
+    if choice is not None and (call.tools or choice.mode not in {ChoiceMode.AUTO, ChoiceMode.NONE}):
+        body["tool_choice"] = _tool_choice(choice)
     if call.format is not None:
         body["response_format"] = _format(call.format)
 
@@ -148,9 +150,7 @@ def _tool(tool: Tool, *, takes_cache: bool, dropped: list[str]) -> dict[str, Any
     written: dict[str, Any] = {"type": "function", "function": function}
     if tool.extras is not None:
         for name, raw in tool.extras.fields:
-            if tool.extras.dialect == NAME and name not in written and name != "cache_control":
-                written[name] = msgspec.Raw(raw)
-            elif name != "cache_control":
+            if name != "cache_control" and not (tool.extras.dialect == NAME and put(written, name, raw)):
                 dropped.append(f"tools.{name}")
     if tool.is_cached:
         if takes_cache:
@@ -188,12 +188,11 @@ def _thinking(
         dropped.append("reasoning")
     elif not thinking.is_on:
         # A model that cannot reason would refuse the word for not to, and so would one that always does.
-        known = "none" if model.thinking is ThinkingForm.EFFORT else None
-        effort = None if model.always_thinks else thinking.effort or known
-        if effort is None:
-            dropped.append("reasoning.enabled")
+        is_known = thinking.effort == "none" or model.thinking is ThinkingForm.EFFORT
+        if is_known and not model.always_thinks:
+            body[key] = "none"
         else:
-            body[key] = effort
+            dropped.append("reasoning.enabled")
     else:
         budget = thinking.budget_tokens
         if budget is not None:

@@ -8,7 +8,7 @@ cache hits), https://docs.mistral.ai/capabilities/reasoning (content in parts); 
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
@@ -213,6 +213,22 @@ def _nano(dollars: Decimal | None) -> int | None:
     if dollars is None or not dollars.is_finite() or not 0 <= dollars <= MAX_REASONABLE_COST:
         return None
     return round(dollars * NANO)
+
+
+NESTED: Final = frozenset({"reasoning", "response_format", "tool_choice"})
+"""Objects of a request of which what nobody reads is named by its path, as `reasoning.summary`."""
+
+
+def put(written: dict[str, Any], path: str, raw: bytes) -> bool:
+    """A field that nobody reads, back in the object where it stood; whether there is room for it."""
+    outer, dot, inner = path.partition(".")
+    within: object = written.get(outer) if dot else None
+    if isinstance(within, dict):
+        return put(cast("dict[str, Any]", within), inner, raw)
+    if path in written or (dot and outer in NESTED):
+        return False
+    written[path] = msgspec.Raw(raw)
+    return True
 
 
 Entry = dict[str, msgspec.Raw]
