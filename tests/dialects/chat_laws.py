@@ -101,10 +101,10 @@ def details(thoughts: list[Block]) -> Opaque | None:
     return Opaque("openai_chat", msgspec.json.encode(entries)) if entries else None
 
 
-def joined(parts: list[Text]) -> list[Part]:
+def joined(parts: list[Text], between: str = "") -> list[Part]:
     """Plain texts are one."""
     if parts and not any(part.is_cached for part in parts):
-        return [Text("".join(part.text for part in parts))]
+        return [Text(between.join(part.text for part in parts))]
     return list(parts)
 
 
@@ -123,10 +123,10 @@ def message_in_places(message: Message) -> Message:
     elif message.role is Role.TOOL:
         (result,) = (part for part in parts if isinstance(part, ToolResult))
         inner = [part for part in result.parts if isinstance(part, Text)]
-        told = tuple(part for part in joined(inner) if isinstance(part, Text))
+        told = tuple(part for part in joined(inner, "\n") if isinstance(part, Text))
         parts = [msgspec.structs.replace(result, parts=told)]
     elif len(texts) == len(parts):
-        parts = joined(texts)
+        parts = joined(texts, "\n" if message.role is Role.SYSTEM else "")
     return Message(message.role, tuple(parts), message.name)
 
 

@@ -122,7 +122,7 @@ def test_results_in_a_users_message_become_messages_of_their_own_in_order() -> N
     sent, dropped = write(Call(messages=(Message(Role.USER, parts),)))
     assert sent["messages"] == [
         {"role": "tool", "tool_call_id": "a", "content": "1"},
-        {"role": "tool", "tool_call_id": "b", "content": "23"},
+        {"role": "tool", "tool_call_id": "b", "content": "2\n3"},
         {"role": "user", "content": "Go on."},
     ]
     assert dropped == ("tool_result.is_error",)
@@ -357,6 +357,13 @@ def test_what_nobody_reads_within_an_object_goes_back_into_it() -> None:
     sent, dropped = nested(OPENROUTER)
     assert {name: sent[name] for name in NESTED} == NESTED
     assert dropped == ()
+
+
+def test_a_field_that_calls_itself_by_a_path_comes_into_no_object_of_ours() -> None:
+    body = {"model": "m", **NESTED, "stream": True, "stream_options.x": 1, "messages.x": 2}
+    sent, _ = write(OpenAIChatIngress().read_call(msgspec.json.encode(body)))
+    assert sent["stream_options"] == {"include_usage": True}
+    assert (sent["stream_options.x"], sent["messages.x"]) == (1, 2)
 
 
 def test_what_nobody_reads_within_an_object_is_named_where_there_is_no_such_object() -> None:

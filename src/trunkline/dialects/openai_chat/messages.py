@@ -123,9 +123,10 @@ class MessageWriter:
         self._row_end += 1
 
     def _content(self, parts: list[Part], role: Role) -> str | list[dict[str, Any]]:
-        """One string where that says it all: more servers take it."""
+        """One string where that says it all: more servers take it. Instructions and results are a line each."""
         if all(isinstance(part, Text) and not self._is_marked(part) for part in parts):
-            return "".join(part.text for part in parts if isinstance(part, Text))
+            between = "\n" if role in {Role.SYSTEM, Role.TOOL} else ""
+            return between.join(part.text for part in parts if isinstance(part, Text))
         return [self._part(part, role) for part in parts]
 
     def _is_marked(self, part: Text) -> bool:
@@ -241,10 +242,10 @@ class MessageWriter:
         if extras is None:
             return
         for name, raw in extras.fields:
-            if extras.dialect != NAME:
+            if extras.dialect == NAME and name == "cache_control" and not self._takes_cache():
+                continue
+            if extras.dialect != NAME or not put(written, name, raw):
                 self.dropped.append(name)
-            elif name != "cache_control" or self._takes_cache():
-                put(written, name, raw)
 
 
 def _address(media: Media, what: str) -> str:

@@ -215,17 +215,22 @@ def _nano(dollars: Decimal | None) -> int | None:
     return round(dollars * NANO)
 
 
-NESTED: Final = frozenset({"reasoning", "response_format", "tool_choice"})
-"""Objects of a request of which what nobody reads is named by its path, as `reasoning.summary`."""
+_NESTED: Final = frozenset(
+    {
+        *("reasoning", "response_format", "json_schema", "tool_choice"),
+        *("function", "image_url", "file", "input_audio"),
+    }
+)
+"""Objects of which what nobody reads is named by its path, as `reasoning.summary`."""
 
 
 def put(written: dict[str, Any], path: str, raw: bytes) -> bool:
     """A field that nobody reads, back in the object where it stood; whether there is room for it."""
     outer, dot, inner = path.partition(".")
-    within: object = written.get(outer) if dot else None
-    if isinstance(within, dict):
-        return put(cast("dict[str, Any]", within), inner, raw)
-    if path in written or (dot and outer in NESTED):
+    if dot and outer in _NESTED:
+        within: object = written.get(outer)
+        return isinstance(within, dict) and put(cast("dict[str, Any]", within), inner, raw)
+    if path in written:
         return False
     written[path] = msgspec.Raw(raw)
     return True
