@@ -106,7 +106,7 @@ def test_the_request_of_googles_sdk_is_read() -> None:
                 name="f",
                 description="d",
                 schema=b'{"properties":{"a":{"type":"string"}},"type":"object"}',
-                extras=Extras("gemini", (("parameters", parameters),)),
+                own_schema=Opaque("gemini", parameters),
             ),
         ),
         format=Format(schema=b'{"items":{"type":"string"},"title":"Placeholder","type":"array"}'),
@@ -117,6 +117,13 @@ def test_the_request_of_googles_sdk_is_read() -> None:
 
 def test_a_schema_of_googles_own_goes_back_to_google_as_it_came() -> None:
     assert again(SDK)["tools"] == SDK["tools"]
+
+
+def test_a_schema_of_googles_own_is_told_to_others_and_not_named_as_dropped() -> None:
+    call = read({"contents": [HELLO], "tools": SDK["tools"]})
+    request = OpenAIChat().write_call(call, target())
+    assert "parameters" in msgspec.json.decode(request.body)["tools"][0]["function"]
+    assert request.dropped == ()
 
 
 def snake(value: Any) -> Any:
@@ -133,15 +140,7 @@ def snake(value: Any) -> Any:
 
 
 def test_both_spellings_mean_the_same() -> None:
-    assert read(snake(SDK)) == msgspec.structs.replace(
-        read(SDK),
-        tools=(
-            msgspec.structs.replace(
-                read(SDK).tools[0],
-                extras=Extras("gemini", (("parameters", b'{"properties":{"a":{"type":"STRING"}},"type":"OBJECT"}'),)),
-            ),
-        ),
-    )
+    assert read(snake(SDK)) == read(SDK)
 
 
 @pytest.mark.parametrize(

@@ -229,6 +229,7 @@ def test_a_default_temperature_is_left_out_where_it_would_be_refused_and_an_expl
         (Thinking(is_on=False), {"thinkingBudget": 0}, ()),
         (Thinking(is_shown=True), {"includeThoughts": True}, ()),
         (Thinking(effort="high"), {"thinkingLevel": "HIGH"}, ()),
+        (Thinking(effort="max"), {"thinkingLevel": "XHIGH"}, ("reasoning.effort",)),
         (Thinking(budget_tokens=500, is_shown=False), {"thinkingBudget": 500, "includeThoughts": False}, ()),
         (Thinking(budget_tokens=500, effort="low"), {"thinkingBudget": 500}, ("reasoning.effort",)),
     ],

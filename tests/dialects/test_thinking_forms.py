@@ -110,6 +110,7 @@ def test_claude_without_room_for_the_least_thought_is_not_asked() -> None:
         (EFFORT, OFF, {"thinkingLevel": "MINIMAL"}, ("reasoning.enabled",)),
         (BUDGET, Thinking(), {"thinkingBudget": -1}, ()),
         (BUDGET, Thinking(effort="medium"), {"thinkingBudget": 8_192}, ("reasoning.effort",)),
+        (BUDGET, Thinking(effort="max"), {"thinkingBudget": 24_576}, ("reasoning.effort",)),
         (BUDGET, Thinking(budget_tokens=500), {"thinkingBudget": 500}, ()),
         (BUDGET, OFF, {"thinkingBudget": 0}, ()),
         (NEVER, Thinking(effort="high"), None, ("reasoning",)),

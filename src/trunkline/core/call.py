@@ -257,11 +257,15 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Tool(msgspec.Struct, frozen=True, kw_only=True):
-    """A function that the model may call. `schema` is the JSON Schema of its arguments, raw."""
+    """A function that the model may call.
+
+    `schema` is the JSON Schema of its arguments, raw; `own_schema` is what it was made of, where that was another form.
+    """
 
     name: str
     description: str | None = None
     schema: bytes | None = None
+    own_schema: Opaque | None = None
     is_strict: bool | None = None
     is_cached: bool = False
     extras: Extras | None = None

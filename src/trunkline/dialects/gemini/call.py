@@ -15,6 +15,7 @@ from trunkline.core.call import (
     Extras,
     Format,
     Message,
+    Opaque,
     Part,
     Role,
     Text,
@@ -162,10 +163,8 @@ def _tool(fields: Fields) -> Tool:
         schema = to_json_schema(native)
         if schema is None:
             raise fields.wrong("parameters", "is not a schema")
-    extras = fields.extras(NAME)
-    if native is not None:
-        extras = Extras(NAME, (*(extras.fields if extras else ()), ("parameters", native)))
-    return Tool(name=name, description=description, schema=schema, extras=extras)
+    own = None if native is None else Opaque(NAME, native)
+    return Tool(name=name, description=description, schema=schema, own_schema=own, extras=fields.extras(NAME))
 
 
 def _tool_choice(fields: Fields, more: list[tuple[str, bytes]]) -> ToolChoice | None:

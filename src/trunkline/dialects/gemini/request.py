@@ -137,7 +137,9 @@ def _declaration(tool: Tool, dropped: list[str]) -> dict[str, object]:
     if tool.description is not None:
         declaration["description"] = tool.description
     declaration.update(own_fields(tool.extras, "tools", dropped))
-    if tool.schema is not None and "parameters" not in declaration:
+    if tool.own_schema is not None and tool.own_schema.dialect == NAME:
+        declaration["parameters"] = msgspec.Raw(tool.own_schema.raw)
+    elif tool.schema is not None:
         declaration["parametersJsonSchema"] = msgspec.Raw(tool.schema)
     if tool.is_strict:
         dropped.append("tools.strict")
@@ -248,7 +250,7 @@ def _as_asked(thinking: Thinking, target: Target, dropped: list[str]) -> dict[st
         if thinking.effort is not None:
             dropped.append("reasoning.effort")  # Google refuses the two together
         return {"thinkingBudget": thinking.budget_tokens}
-    return {} if thinking.effort is None else {"thinkingLevel": _checked(thinking.effort, target).upper()}
+    return {} if thinking.effort is None else {"thinkingLevel": _checked(thinking.effort, target, dropped).upper()}
 
 
 def _budget(thinking: Thinking, target: Target, dropped: list[str]) -> dict[str, object]:
@@ -262,7 +264,7 @@ def _budget(thinking: Thinking, target: Target, dropped: list[str]) -> dict[str,
         dropped.append("reasoning.effort")
     if thinking.budget_tokens is not None:
         return {"thinkingBudget": thinking.budget_tokens}
-    return {} if thinking.effort is None else {"thinkingBudget": _BUDGETS[_checked(thinking.effort, target)]}
+    return {} if thinking.effort is None else {"thinkingBudget": _BUDGETS[_checked(thinking.effort, target, dropped)]}
 
 
 def _level(call: Call, thinking: Thinking, target: Target, dropped: list[str]) -> dict[str, object]:
@@ -274,7 +276,7 @@ def _level(call: Call, thinking: Thinking, target: Target, dropped: list[str]) -
     if thinking.budget_tokens is not None:
         dropped.append("reasoning.max_tokens")
     if thinking.effort is not None:
-        level = _checked(thinking.effort, target).upper()
+        level = _checked(thinking.effort, target, dropped).upper()
         if level == "MINIMAL" and lowest != level:
             dropped.append("reasoning.effort")
             level = lowest
@@ -284,7 +286,10 @@ def _level(call: Call, thinking: Thinking, target: Target, dropped: list[str]) -
     return {"thinkingLevel": effort_for(thinking.budget_tokens, call.max_tokens).upper()}
 
 
-def _checked(effort: str, target: Target) -> str:
+def _checked(effort: str, target: Target, dropped: list[str]) -> str:
+    if effort == "max":
+        dropped.append("reasoning.effort")
+        return "xhigh"
     if effort not in _EFFORTS:
         words = ", ".join(sorted(_EFFORTS))
         raise invalid(f"{target.name} takes an effort of {words}.", param="reasoning.effort")
