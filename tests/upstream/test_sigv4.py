@@ -194,7 +194,7 @@ async def test_a_source_of_credentials_that_is_broken_is_a_problem_of_the_router
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_CONFIG_FILE", str(shared))
     async with signing(upstream.port, {}) as client:
-        with pytest.raises(Problem, match="The router's AWS credentials .* could not be fetched") as caught:
+        with pytest.raises(Problem, match="could not be fetched") as caught:
             await send(client, chat(upstream.port))
     assert (caught.value.kind, caught.value.retry) == (Kind.KEY_REFUSED, Retry.ELSEWHERE)
     assert upstream.opened == 0
