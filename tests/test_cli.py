@@ -83,6 +83,24 @@ async def test_it_does_not_open_itself_to_the_network_without_a_secret(tmp_path:
     assert "TRUNKLINE_ADMIN_SECRET" in done.err
 
 
+async def test_brackets_in_what_the_operator_wrote_are_printed_as_they_are(
+    upstream: ScriptedUpstream, tmp_path: Path
+) -> None:
+    (tmp_path / "trunkline.toml").write_text(
+        'default_model = "openrouter/a[/b]"\n[providers.openrouter]\npreset = "openrouter"\nprice_list = "c[/d]"'
+    )
+    async with started(upstream, tmp_path) as router:
+        router.signal(signal.SIGTERM)
+        assert await router.ended() == 0
+        assert "c[/d]" in router.out
+        assert "a[/b]" in router.out
+
+
+async def test_a_model_that_is_no_text_is_refused_in_words(tmp_path: Path) -> None:
+    done = await run("explain", "--model", "\udcff", directory=tmp_path, OPENROUTER_API_KEY=KEY)
+    assert (done.code, done.err) == (2, "--model must be valid UTF-8.\n")
+
+
 async def test_a_taken_port_names_who_holds_it(tmp_path: Path) -> None:
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
