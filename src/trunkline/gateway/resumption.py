@@ -160,12 +160,12 @@ class Thread:
         self._kinds = {}
 
     def go_on(self, events: Iterable[Event]) -> Iterator[Event]:
-        """The events of a target that goes on: its text, as more of the block that is open, and its end."""
+        """The events of a target that goes on: what it says, a refusal too, as more of the open block, and its end."""
         for event in events:
             match event:
                 case Start(index=index, kind=kind):
                     self._kinds[index] = kind
-                case Delta(index=index, text=text) if self._kinds.get(index) is BlockKind.TEXT:
+                case Delta(index=index, text=text) if self._kinds.get(index) in SEEN:
                     yield from self._more(text)
                 case Usage():
                     yield event
