@@ -123,6 +123,12 @@ async def test_a_taken_port_on_the_other_family_counts(tmp_path: Path) -> None:
     assert f"Port {port}" in done.err
 
 
+async def test_an_address_of_ipv6_is_told_as_a_url_has_it(upstream: ScriptedUpstream, tmp_path: Path) -> None:
+    secret = "kJ8s_Qz2rTn5vWx7yB1cDf3gHj6kLm9pRt0uAa4e"
+    async with started(upstream, tmp_path, "--host", "::", TRUNKLINE_ADMIN_SECRET=secret) as router:
+        assert f"http://[::]:{router.port}" in router.out
+
+
 async def test_both_loopback_addresses_answer(upstream: ScriptedUpstream, tmp_path: Path) -> None:
     async with started(upstream, tmp_path) as router, httpx.AsyncClient(trust_env=False) as client:
         for host in ("127.0.0.1", "[::1]", "localhost"):

@@ -425,7 +425,7 @@ def _greet(settings: Settings, listening: Listening) -> None:
     from trunkline.settings.values import compile_catalog
 
     host = "localhost" if settings.server.is_loopback else settings.server.host
-    url = f"http://{host}:{listening.port}"
+    url = f"http://[{host}]:{listening.port}" if ":" in host else f"http://{host}:{listening.port}"
     try:
         model = compile_catalog(settings).default_name()
     except Problem:
