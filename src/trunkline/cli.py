@@ -61,6 +61,13 @@ def _say(text: str) -> None:
     Console(highlight=False, soft_wrap=True).print(text)
 
 
+def _plain(text: str) -> str:
+    """Text of the operator's, for a line with markup: its brackets are only brackets."""
+    from rich.markup import escape
+
+    return escape(text)
+
+
 def _fail(text: str, code: int) -> NoReturn:
     from rich.console import Console
 
@@ -257,6 +264,8 @@ def _request_body(model: str | None, file: Path | None, route: str) -> bytes:
     try:
         body = shortest if file is None else file.read_bytes()
         return body if model is None else splice(body, {"model": msgspec.json.encode(model)})
+    except UnicodeEncodeError:
+        _fail("--model must be valid UTF-8.", EXIT_MISCONFIGURED)
     except OSError as error:
         _fail(f"{file} cannot be read: {error.strerror}.", EXIT_MISCONFIGURED)
     except Problem as problem:
@@ -332,7 +341,7 @@ def _facts(one: dict[str, Any]) -> str:
 def _serve(flags: Mapping[str, str], config: Path | None, local: Local, *, reload: bool, is_demo: bool) -> None:
     settings = _load(flags, config)
     for warning in settings.warnings:
-        _say(f"[yellow]{warning}[/yellow]")
+        _say(f"[yellow]{_plain(warning)}[/yellow]")
     beside = _LocalModel(settings, is_wanted=_wants_local(local, settings), is_default=is_demo)
     if not settings.providers and not beside.is_wanted:
         _fail(NO_PROVIDER, EXIT_MISCONFIGURED)
@@ -399,10 +408,11 @@ def _supervise(
 
 
 def _wants_local(local: Local, settings: Settings) -> bool:
-    if local is Local.AUTO:
-        return not settings.providers
-    named = (settings.default_model or "", *(target for _, target in settings.aliases))
-    return local is Local.ALWAYS or any(name.startswith("local/") for name in named)
+    if local is Local.ALWAYS or (local is Local.AUTO and not settings.providers):
+        return True
+    targets = (leg.target for route in settings.routes.values() for leg in route.legs)
+    named = (settings.default_model or "", *(target for _, target in settings.aliases), *targets)
+    return any(name.startswith("local/") for name in named)
 
 
 def _watched(config: Path | None) -> tuple[Path, ...]:
@@ -415,7 +425,7 @@ def _greet(settings: Settings, listening: Listening) -> None:
     from trunkline.settings.values import compile_catalog
 
     host = "localhost" if settings.server.is_loopback else settings.server.host
-    url = f"http://{host}:{listening.port}"
+    url = f"http://[{host}]:{listening.port}" if ":" in host else f"http://{host}:{listening.port}"
     try:
         model = compile_catalog(settings).default_name()
     except Problem:
@@ -423,7 +433,7 @@ def _greet(settings: Settings, listening: Listening) -> None:
     history = "on" if settings.chat_database_url else "off (CHAT_DATABASE_URL is not set)"
     _say(
         f"[bold]Trunkline {__version__}[/bold] is listening on [bold]{url}[/bold]\n"
-        f"  page      {url}/\n  API       {url}/docs\n  model     {model}\n  history   {history}\n"
+        f"  page      {url}/\n  API       {url}/docs\n  model     {_plain(model)}\n  history   {history}\n"
         "  Ctrl-C ends it."
     )
 
@@ -457,7 +467,9 @@ class _LocalModel:
                 progress.update(task, completed=done, total=total, visible=True)
 
             try:
-                self._weights = fetch_weights(self._cache_dir, report=report, say=progress.console.print)
+                self._weights = fetch_weights(
+                    self._cache_dir, report=report, say=lambda sentence: progress.console.print(_plain(sentence))
+                )
             except WeightsUnavailable as error:
                 _fail(str(error), EXIT_FAILED)
 

@@ -34,6 +34,11 @@ def test_bytes_that_nobody_said_are_the_letters_where_they_must_stand() -> None:
     assert written([token], needs_bytes=True)[0]["bytes"] == [0xC3, 0xA9]
 
 
+def test_a_token_without_others_keeps_its_probability() -> None:
+    (token,) = read_tokens(msgspec.Raw(b'[{"token":"a","logprob":-1,"top_logprobs":null}]'))
+    assert (token.token, token.logprob, token.others) == ("a", -1, ())
+
+
 @pytest.mark.parametrize(
     "raw",
     [b"null", b"{}", b'"x"', b"[1]", b'[{"token":"a"}]', b'[{"token":"a","logprob":0,"bytes":[256]}]', b"[" * 10_000],

@@ -72,6 +72,46 @@ def test_a_status_and_an_error_blame_the_right_one(
 
 
 @pytest.mark.parametrize(
+    "message",
+    [
+        "This endpoint's maximum context length is 65536 tokens. However, you requested about 100000 tokens",
+        "This model's maximum context length is 4096 tokens. However, you requested 5000 tokens",
+        "Prompt contains 40000 tokens and 0 draft tokens, too large for model with 32768 maximum context length",
+    ],
+)
+def test_a_context_that_is_too_long_is_known_by_its_words(message: str) -> None:
+    """As OpenRouter, vLLM and DeepSeek, and Mistral write it: none has a code for it."""
+    problem = problem_of(400, {"message": message, "type": "invalid_request_error", "code": 400})
+    assert (problem.kind, problem.source, problem.retry) == (Kind.CONTEXT_TOO_LONG, *CALLERS_HERE)
+    assert problem_of(500, {"message": message}).kind is Kind.UPSTREAM_FAILED
+
+
+def test_an_error_may_stand_beside_its_name() -> None:
+    """Mistral and vLLM have no `error` around it."""
+    body = b'{"object":"error","message":"Give `messages`.","type":"invalid_request_error","param":null,"code":"3051"}'
+    problem = OpenAIChat().read_problem(target(), 400, {}, body)
+    assert problem.kind is Kind.INVALID_REQUEST
+    assert "Give `messages`." in problem.message
+    assert OpenAIChat().read_problem(target(), 200, {}, body).kind is Kind.INVALID_REQUEST
+
+
+def test_a_quota_that_is_used_up_is_no_limit_on_the_rate() -> None:
+    """OpenAI says 429 for both; to wait helps with one of them only."""
+    problem = problem_of(429, {"message": "m", "type": "insufficient_quota", "code": "insufficient_quota"})
+    assert (problem.kind, problem.source, problem.retry) == (Kind.KEY_REFUSED, *OURS)
+    assert "has no credit left" in problem.message
+    assert problem.upstream_status == 429
+
+
+def test_what_a_moderation_flags_is_not_the_keys_fault() -> None:
+    """OpenRouter: a 403 whose metadata say what was flagged."""
+    metadata = {"reasons": ["violence"], "flagged_input": "canary", "provider_name": "OpenAI", "model_slug": "m"}
+    problem = problem_of(403, {"code": 403, "message": "Your input was flagged", "metadata": metadata})
+    assert (problem.kind, problem.source, problem.retry) == (Kind.CONTENT_FILTERED, *CALLERS)
+    assert "canary" not in f"{problem!r} {problem.message} {problem.detail}"
+
+
+@pytest.mark.parametrize(
     ("word", "kind"),
     [
         ("authentication", Kind.KEY_REFUSED),

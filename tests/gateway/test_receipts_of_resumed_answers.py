@@ -36,3 +36,17 @@ async def test_it_names_both_targets_and_the_seam(
     receipt = msgspec.json.decode(told[0].data)["trunkline"]
     assert [(one["provider"], one["charged"]) for one in receipt["attempts"]] == [("a", True), ("b", True)]
     assert receipt["seams"] == [len("The sky is blue")]
+
+
+async def test_it_fits_into_an_event_of_any_size_that_the_operator_allows(
+    client: Client, upstream: ScriptedUpstream
+) -> None:
+    text = "x" * (17 << 20)
+    event = {"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": "stop"}]}
+    upstream.play(script.Script(body=(sse.event(msgspec.json.encode(event)), sse.DONE)))
+    walks = Walks(client, target("a", upstream), max_event_bytes=32 << 20)
+    exchange = exchange_of(OpenAIChatIngress(), msgspec.json.encode(ASKED), route="/v1/chat/completions")
+    exchange.wants_receipt = True
+    told, done = sse.Framer(32 << 20).feed(await walks.read(exchange))
+    assert done.data == b"[DONE]"
+    assert "trunkline" in msgspec.json.decode(told.data)

@@ -108,6 +108,26 @@ async def test_elsewhere_the_break_is_told_and_nobody_else_is_asked(
     assert second.requests == []
 
 
+async def test_a_refusal_to_go_on_is_not_lost(
+    client: Client, upstream: ScriptedUpstream, second: ScriptedUpstream
+) -> None:
+    refusal = b'data: {"choices":[{"index":0,"delta":{"refusal":" I will not go on."},"finish_reason":null}]}\n\n'
+    end = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+    upstream.play(CUT)
+    second.play(script.Script(body=(refusal, end)))
+    text, _, problem = await ask(resuming(client, Resume.PREFILL, upstream, second, prefill=True))
+    assert (text, problem) == ("The sky is blue be I will not go on.", None)
+
+
+async def test_a_refusal_is_of_the_text_that_history_stores(client: Client, upstream: ScriptedUpstream) -> None:
+    refusal = b'data: {"choices":[{"index":0,"delta":{"refusal":"I will not."},"finish_reason":null}]}\n\n'
+    end = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+    upstream.play(script.Script(body=(refusal, end)))
+    exchange = exchange_of(OpenAIChatIngress(), msgspec.json.encode(ASKED), route="/v1/chat/completions")
+    await resuming(client, Resume.PREFILL, upstream, prefill=True).pour(exchange, Reading())
+    assert exchange.text == "I will not."
+
+
 async def test_a_thought_that_breaks_is_not_gone_on_with(
     client: Client, upstream: ScriptedUpstream, second: ScriptedUpstream
 ) -> None:

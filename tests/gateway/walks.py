@@ -81,13 +81,14 @@ class Walks:
         limits: RetryLimits | None = None,
         chance: float = 0.0,
         quota: Quota | None = None,
+        max_event_bytes: int = 1 << 20,
         **plan: Any,
     ) -> None:
         self.targets = list(targets)
         self.plan = plan
         self.records: list[Record] = []
         self.health = Health(HealthLimits(), BreakerLimits(), chance=lambda: 0.0)
-        attempter = Attempter(client, {"openai_chat": OpenAIChat()}, max_event_bytes=1 << 20)
+        attempter = Attempter(client, {"openai_chat": OpenAIChat()}, max_event_bytes=max_event_bytes)
         self.gateway = Gateway(
             planner=lambda _: Plan(tuple(Step(one, FRESH, None, "") for one in self.targets), **self.plan),
             quota=quota or Unlimited(),

@@ -188,7 +188,30 @@ async def test_nobody_at_the_token_endpoint_is_a_matter_of_the_network(
     assert caught.value.message.startswith("There is no token for Vertex AI: Could not connect to 127.0.0.1:")
 
 
-@pytest.mark.parametrize("content", [None, "{}", "not json", '{"type":"service_account"}'])
+@pytest.mark.parametrize(
+    "answer", [[], "no", {"access_token": "t", "expires_in": "soon"}, {"access_token": "t", "expires_in": 10**30}]
+)
+async def test_an_answer_that_is_no_token_is_a_matter_of_googles(
+    upstream: ScriptedUpstream, endpoint: TokenEndpoint, key_file: Path, answer: object
+) -> None:
+    endpoint.script = json_error(200, answer)
+    async with signed_in(upstream.port, key_file) as client:
+        with pytest.raises(Problem, match="There is no token for Vertex AI: Google's answer cannot be read") as caught:
+            await generate(client, upstream.port)
+    problem = caught.value
+    assert (problem.kind, problem.source, problem.retry) == (Kind.UPSTREAM_INVALID, Source.UPSTREAM, Retry.ELSEWHERE)
+
+
+async def test_a_key_file_that_is_a_directory_is_the_operators_to_mend(
+    upstream: ScriptedUpstream, tmp_path: Path
+) -> None:
+    async with signed_in(upstream.port, tmp_path) as client:
+        with pytest.raises(Problem, match="are not there, or cannot be read") as caught:
+            await generate(client, upstream.port)
+    assert (caught.value.kind, caught.value.source) == (Kind.KEY_REFUSED, Source.ROUTER)
+
+
+@pytest.mark.parametrize("content", [None, "{}", "[]", "not json", '{"type":"service_account"}'])
 async def test_a_key_file_that_is_none_is_the_operators_to_mend(
     upstream: ScriptedUpstream, tmp_path: Path, content: str | None
 ) -> None:

@@ -249,6 +249,13 @@ def test_the_hash_is_computed_once(cache: Path) -> None:
     assert find_weights(cache, PIN) == path  # the same size and time: not read again
 
 
+def test_a_note_that_cannot_be_read_costs_a_look_at_the_file_and_no_fetch(cache: Path) -> None:
+    cache.mkdir()
+    (cache / "tiny.gguf").write_bytes(CONTENT)
+    (cache / "tiny.gguf.checked").mkdir()
+    assert find_weights(cache, PIN) == cache / "tiny.gguf"
+
+
 def test_a_file_that_changed_after_its_check_is_checked_again(cache: Path) -> None:
     cache.mkdir()
     path = cache / "tiny.gguf"

@@ -175,6 +175,31 @@ async def test_no_credentials_are_a_problem_of_the_router_and_nothing_goes_out(
     assert upstream.opened == 0
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        "credential_process = {nowhere}",
+        "credential_process = /bin/echo nonsense",
+        "credential_process = /bin/echo []",
+        "role_arn = arn:aws:iam::123456789012:role/work\nweb_identity_token_file = {nowhere}\nregion = eu-west-1",
+    ],
+)
+async def test_a_source_of_credentials_that_is_broken_is_a_problem_of_the_router(
+    upstream: ScriptedUpstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: str
+) -> None:
+    shared = tmp_path / "config"
+    shared.write_text(f"[default]\n{config.format(nowhere=tmp_path / 'nowhere')}\n")
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(shared))
+    async with signing(upstream.port, {}) as client:
+        with pytest.raises(Problem, match="could not be fetched") as caught:
+            await send(client, chat(upstream.port))
+    assert (caught.value.kind, caught.value.retry) == (Kind.KEY_REFUSED, Retry.ELSEWHERE)
+    assert upstream.opened == 0
+
+
 async def test_no_secret_stands_in_what_a_log_would_show() -> None:
     provider = bedrock(1, {**KEYS, "AWS_SESSION_TOKEN": TOKEN})
     shown = f"{provider!r} {provider}"

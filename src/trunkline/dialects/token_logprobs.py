@@ -23,7 +23,7 @@ class _Token(msgspec.Struct):
     token: str
     logprob: float
     bytes: list[int] | None = None
-    top_logprobs: list[_Token] = []
+    top_logprobs: list[_Token] | None = None
 
 
 _TOKENS = msgspec.json.Decoder(list[_Token] | None)
@@ -40,7 +40,7 @@ def read_tokens(raw: msgspec.Raw) -> tuple[Logprob, ...]:
 
 def _read(token: _Token) -> Logprob:
     utf8 = None if token.bytes is None else bytes(token.bytes)
-    return Logprob(token.token, token.logprob, utf8, tuple([_read(other) for other in token.top_logprobs]))
+    return Logprob(token.token, token.logprob, utf8, tuple([_read(other) for other in token.top_logprobs or ()]))
 
 
 def written(tokens: Iterable[Logprob], *, needs_bytes: bool = False) -> list[dict[str, Any]]:

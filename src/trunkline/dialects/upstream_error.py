@@ -42,8 +42,17 @@ _WORD = re.compile(r"[a-z_]{1,60}")
 _STATUS = re.compile(r"[45][0-9]{2}")
 
 
+_SAYS_CONTEXT: Final = "maximum context length"
+"""In these words OpenRouter, DeepSeek, Mistral and vLLM say it, with no code that does."""
+
+_READ_FOR_CONTEXT: Final = 1000
+
+
 class _Metadata(msgspec.Struct):
+    """`flagged_input` is what OpenRouter's moderation did not let pass, with status 403."""
+
     error_type: str | None = None
+    flagged_input: Any = None
 
 
 class _Availability(msgspec.Struct):
@@ -66,7 +75,13 @@ _FIELDS: Final = msgspec.structs.fields(UpstreamError)
 
 
 class _ErrorBody(msgspec.Struct):
+    """Mistral and vLLM have the fields of the error beside `"object":"error"`."""
+
     error: Any = None
+    object: Any = None
+    message: Any = None
+    type: Any = None
+    code: Any = None
 
 
 _ERROR_BODY = msgspec.json.Decoder(_ErrorBody)
@@ -75,9 +90,12 @@ _ERROR_BODY = msgspec.json.Decoder(_ErrorBody)
 def parse_error_body(body: bytes) -> object:
     """The `error` of a JSON body, whatever its shape; None where there is none."""
     try:
-        return _ERROR_BODY.decode(body).error
+        said = _ERROR_BODY.decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return None
+    if said.error is None and said.object == "error":
+        return {"message": said.message, "type": said.type, "code": said.code}
+    return said.error
 
 
 def read_error(error: object) -> UpstreamError:
@@ -152,6 +170,8 @@ _FILTERED = frozenset(
 )
 _KEY = frozenset({"invalid_api_key", "permission_denied"})
 """The router's credential is refused, whatever the status says: Google says 400."""
+_UNPAID = frozenset({"insufficient_quota"})
+"""Nothing is left to pay with: OpenAI says so with 429, and no waiting helps."""
 _TYPE_STATUS: Final[Mapping[str, int]] = {
     "authentication": 401,
     "authentication_error": 401,
@@ -216,7 +236,7 @@ _TYPE_STATUS: Final[Mapping[str, int]] = {
 def _effective_status(status: int, error: UpstreamError) -> int:
     """The status that the error itself names, where the HTTP status does not tell."""
     if status >= 400:
-        return status
+        return 402 if status == 429 and _UNPAID.intersection(_words(error)) else status
     if isinstance(error.code, int) and 400 <= error.code <= 599:
         return error.code
     if error.http_status is not None and 400 <= error.http_status <= 599:
@@ -235,6 +255,7 @@ def _words(error: UpstreamError) -> list[str]:
         error.error_type,
         error.code if isinstance(error.code, str) else None,
         error.type,
+        "moderation" if error.metadata and error.metadata.flagged_input is not None else None,
     ]
     return [word for word in words if word]
 
@@ -293,6 +314,8 @@ def classify(target: Target, http_status: int, headers: Mapping[str, str], error
     status = _effective_status(http_status, error)
     words = _words(error)
     kind = _kind(status, words)
+    if kind is Kind.INVALID_REQUEST and _SAYS_CONTEXT in (error.message or "")[:_READ_FOR_CONTEXT]:
+        kind = Kind.CONTEXT_TOO_LONG
     source, retry = _BLAME[kind]
     detail = f"status {http_status}"
     if status != http_status:

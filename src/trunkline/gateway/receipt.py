@@ -91,7 +91,7 @@ def _before_last(events: bytes) -> tuple[bytes, bytes]:
 def _with_receipt(events: bytes, told: bytes) -> bytes:
     """The first of these events with the receipt in it, and those after it as they are."""
     first, end, rest = events.partition(END_OF_EVENT)
-    frames = sse.Framer().feed(first + end)
+    frames = sse.Framer(len(first) + len(end)).feed(first + end)
     if len(frames) != 1 or not frames[0].data.startswith(b"{"):
         return events
     frame = frames[0]

@@ -17,6 +17,7 @@ from trunkline.core.call import BYTES_PER_TOKEN, Message, Role, Text
 from trunkline.core.catalog import Resume
 from trunkline.core.problem import Kind, Problem, Source
 from trunkline.core.reply import BlockKind, Delta, End, Finish, Start, Usage
+from trunkline.gateway.exchange import SEEN
 from trunkline.gateway.relay import Relay, written
 
 if TYPE_CHECKING:
@@ -142,8 +143,9 @@ class Thread:
         for event in events:
             match event:
                 case Start(index=index, kind=kind):
+                    self._kinds[index] = kind
                     self._index = index if kind is BlockKind.TEXT else None
-                case Delta(index=index, text=text) if index == self._index:
+                case Delta(index=index, text=text) if self._kinds.get(index) in SEEN:
                     self._pieces.append(text)
                 case End(index=index) if index == self._index:
                     self._index = None
@@ -158,12 +160,12 @@ class Thread:
         self._kinds = {}
 
     def go_on(self, events: Iterable[Event]) -> Iterator[Event]:
-        """The events of a target that goes on: its text, as more of the block that is open, and its end."""
+        """The events of a target that goes on: what it says, a refusal too, as more of the open block, and its end."""
         for event in events:
             match event:
                 case Start(index=index, kind=kind):
                     self._kinds[index] = kind
-                case Delta(index=index, text=text) if self._kinds.get(index) is BlockKind.TEXT:
+                case Delta(index=index, text=text) if self._kinds.get(index) in SEEN:
                     yield from self._more(text)
                 case Usage():
                     yield event

@@ -38,6 +38,9 @@ UNKNOWN_LIFETIME_S: Final = 600.0
 
 MAX_ANSWER: Final = 1024 * 1024
 
+_NOT_AS_READ: Final = (OSError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError)
+"""What google-auth ends with, beside its own errors, where a file or an answer is not what it reads."""
+
 _REASON: Final = re.compile(r"\b(invalid_\w+|unauthorized_client|access_denied|account_disabled)\b")
 
 
@@ -96,6 +99,8 @@ class GoogleToken:
             self._credentials.refresh(transport)
         except exceptions.GoogleAuthError as error:
             raise self._problem(error) from error
+        except _NOT_AS_READ as error:
+            raise self._unreadable(error) from error
         token, expiry = self._credentials.token, self._credentials.expiry
         if not token:
             raise self._refusal("gave no token", "no token")
@@ -129,6 +134,13 @@ class GoogleToken:
             return self._refusal("are not there, or cannot be read", detail)
         reason = _REASON.search(str(error))
         return self._refusal(f"were refused by Google{f' ({reason[0]})' if reason else ''}", detail)
+
+    def _unreadable(self, error: Exception) -> Problem:
+        """Where there are credentials, it was Google's answer that could not be read."""
+        detail = type(error).__name__
+        if self._credentials is None:
+            return self._refusal("are not there, or cannot be read", detail)
+        return self._failure(Kind.UPSTREAM_INVALID, Source.UPSTREAM, "Google's answer cannot be read.", detail)
 
     def _failure(self, kind: Kind, source: Source, what: str, detail: str) -> Problem:
         message = f"There is no token for {self._label}: {what}"

@@ -36,6 +36,9 @@ REREAD_S: Final = 120.0
 LARGE_BODY: Final = 256 * 1024
 """From this size on a body is hashed in a thread, in bytes: the loop has other streams to serve."""
 
+_UNFETCHED: Final = (BotoCoreError, ClientError, OSError, ValueError, TypeError, AttributeError, LookupError)
+"""What botocore's look-up ends with; the last five where a file, a program or a token's place is not what it reads."""
+
 _ADDED: Final = ("Authorization", "X-Amz-Date", "X-Amz-Security-Token")
 
 
@@ -114,7 +117,7 @@ class SigV4:
         try:
             found = self._session.get_credentials()
             frozen = None if found is None else found.get_frozen_credentials()
-        except (BotoCoreError, ClientError) as error:
+        except _UNFETCHED as error:
             raise self._refusal("could not be fetched", type(error).__name__) from error
         if frozen is None:
             raise self._refusal("are not there", "NoCredentials")

@@ -281,7 +281,7 @@ def _read_note(path: Path) -> str | None:
     try:
         with _note_path(path).open(encoding="ascii", errors="replace") as file:
             return file.read(_SHOWN)
-    except FileNotFoundError:
+    except OSError:  # it is not there, or not for us to read: the file itself is looked at
         return None
 
 
