@@ -95,12 +95,21 @@ def test_an_error_may_stand_beside_its_name() -> None:
     assert OpenAIChat().read_problem(target(), 200, {}, body).kind is Kind.INVALID_REQUEST
 
 
-def test_a_quota_that_is_used_up_is_no_limit_on_the_rate() -> None:
-    """OpenAI says 429 for both; to wait helps with one of them only."""
+def test_an_error_in_a_list_is_read() -> None:
+    """Google's endpoint for OpenAI's clients has it so."""
+    body = b'[{"error":{"code":400,"message":"Multiple authentication credentials.","status":"INVALID_ARGUMENT"}}]'
+    problem = OpenAIChat().read_problem(target(), 400, {}, body)
+    assert problem.kind is Kind.INVALID_REQUEST
+    assert "Multiple authentication credentials." in problem.message
+    assert OpenAIChat().read_problem(target(), 400, {}, b"[]").kind is Kind.INVALID_REQUEST
+
+
+def test_a_quota_that_is_used_up_is_told_as_such() -> None:
+    """OpenAI says 429 as for a limit on the rate; to wait helps with one of them only."""
     problem = problem_of(429, {"message": "m", "type": "insufficient_quota", "code": "insufficient_quota"})
-    assert (problem.kind, problem.source, problem.retry) == (Kind.KEY_REFUSED, *OURS)
+    assert problem.kind is Kind.RATE_LIMITED
     assert "has no credit left" in problem.message
-    assert problem.upstream_status == 429
+    assert "Wait" not in problem.message
 
 
 def test_what_a_moderation_flags_is_not_the_keys_fault() -> None:

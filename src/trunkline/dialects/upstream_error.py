@@ -84,7 +84,7 @@ class _ErrorBody(msgspec.Struct):
     code: Any = None
 
 
-_ERROR_BODY = msgspec.json.Decoder(_ErrorBody)
+_ERROR_BODY = msgspec.json.Decoder(_ErrorBody | list[_ErrorBody])
 
 
 def parse_error_body(body: bytes) -> object:
@@ -93,6 +93,10 @@ def parse_error_body(body: bytes) -> object:
         said = _ERROR_BODY.decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return None
+    if isinstance(said, list):  # of one, as Google's endpoint for OpenAI's clients has it
+        if not said:
+            return None
+        said = said[0]
     if said.error is None and said.object == "error":
         return {"message": said.message, "type": said.type, "code": said.code}
     return said.error
@@ -171,7 +175,7 @@ _FILTERED = frozenset(
 _KEY = frozenset({"invalid_api_key", "permission_denied"})
 """The router's credential is refused, whatever the status says: Google says 400."""
 _UNPAID = frozenset({"insufficient_quota"})
-"""Nothing is left to pay with: OpenAI says so with 429, and no waiting helps."""
+"""Nothing is left to pay with: OpenAI says so with 429, though no waiting helps."""
 _TYPE_STATUS: Final[Mapping[str, int]] = {
     "authentication": 401,
     "authentication_error": 401,
@@ -236,7 +240,7 @@ _TYPE_STATUS: Final[Mapping[str, int]] = {
 def _effective_status(status: int, error: UpstreamError) -> int:
     """The status that the error itself names, where the HTTP status does not tell."""
     if status >= 400:
-        return 402 if status == 429 and _UNPAID.intersection(_words(error)) else status
+        return status
     if isinstance(error.code, int) and 400 <= error.code <= 599:
         return error.code
     if error.http_status is not None and 400 <= error.http_status <= 599:
@@ -322,12 +326,13 @@ def classify(target: Target, http_status: int, headers: Mapping[str, str], error
         detail += f", error {status}"
     if words and _WORD.fullmatch(words[0]):
         detail += f", {words[0]}"
-    message = _SENTENCE[kind].format(
+    is_unpaid = status == 402 or not _UNPAID.isdisjoint(words)
+    message = _SENTENCE[Kind.KEY_REFUSED if is_unpaid and kind is Kind.RATE_LIMITED else kind].format(
         label=target.provider.label,
         model=target.model.id,
         target=target.name,
         status=status,
-        why="has no credit left" if status == 402 else "was refused",
+        why="has no credit left" if is_unpaid else "was refused",
         said=_said(error, target),
     )
     return Problem(
