@@ -58,8 +58,8 @@ async def test_without_a_provider_it_says_what_to_do(tmp_path: Path) -> None:
 async def test_the_local_model_is_wanted_where_it_is_a_target(tmp_path: Path, config: str, option: str) -> None:
     """That it cannot be fetched from nowhere shows that it was to be run."""
     (tmp_path / "trunkline.toml").write_text(config)
-    nowhere = {"PIP_NO_INDEX": "1", "XDG_CACHE_HOME": str(tmp_path / "cache"), "GROQ_API_KEY": KEY}
-    done = await run("serve", option, directory=tmp_path, **nowhere)
+    cache = str(tmp_path / "cache")
+    done = await run("serve", option, directory=tmp_path, PIP_NO_INDEX="1", XDG_CACHE_HOME=cache, GROQ_API_KEY=KEY)
     assert done.code == 1
     assert "The local model" in done.err
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -194,7 +194,7 @@ async def test_nobody_at_the_token_endpoint_is_a_matter_of_the_network(
 async def test_an_answer_that_is_no_token_is_a_matter_of_googles(
     upstream: ScriptedUpstream, endpoint: TokenEndpoint, key_file: Path, answer: object
 ) -> None:
-    endpoint.script = json_error(200, answer)
+    endpoint.script = json_error(200, cast("dict[str, object]", answer))
     async with signed_in(upstream.port, key_file) as client:
         with pytest.raises(Problem, match="There is no token for Vertex AI: Google's answer cannot be read") as caught:
             await generate(client, upstream.port)

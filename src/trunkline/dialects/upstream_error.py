@@ -84,19 +84,17 @@ class _ErrorBody(msgspec.Struct):
     code: Any = None
 
 
-_ERROR_BODY = msgspec.json.Decoder(_ErrorBody | list[_ErrorBody])
+_ERROR_BODY: msgspec.json.Decoder[_ErrorBody | list[_ErrorBody]] = msgspec.json.Decoder(_ErrorBody | list[_ErrorBody])
 
 
 def parse_error_body(body: bytes) -> object:
     """The `error` of a JSON body, whatever its shape; None where there is none."""
     try:
-        said = _ERROR_BODY.decode(body)
+        decoded = _ERROR_BODY.decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return None
-    if isinstance(said, list):  # of one, as Google's endpoint for OpenAI's clients has it
-        if not said:
-            return None
-        said = said[0]
+    # Google's endpoint for OpenAI's clients has it in a list.
+    said = decoded if isinstance(decoded, _ErrorBody) else next(iter(decoded), _ErrorBody())
     if said.error is None and said.object == "error":
         return {"message": said.message, "type": said.type, "code": said.code}
     return said.error
