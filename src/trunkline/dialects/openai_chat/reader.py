@@ -57,7 +57,7 @@ MAX_DETAILS_BYTES: Final = 8 * 1024 * 1024
 """Of an answer's proofs of reasoning, which are held until their block ends."""
 
 PIECE_BYTES: Final = 256
-"""What a piece of a tool call that waits takes beside its arguments."""
+"""What a piece of a tool call that waits takes beside its words."""
 
 
 class Reader:
@@ -268,10 +268,10 @@ class Reader:
 
     def _wait(self, piece: ToolPiece) -> None:
         self._waiting.setdefault(piece.index, []).append(piece)
-        self._waiting_bytes += PIECE_BYTES + len(bytes(piece.extra_content))
+        self._waiting_bytes += PIECE_BYTES + len(piece.id or "") + len(piece.extra_content)
         if piece.function is not None:
             piece.function.arguments = arguments = self._arguments(piece.function.arguments)
-            self._waiting_bytes += len(arguments)
+            self._waiting_bytes += len(piece.function.name or "") + len(arguments)
 
     def _tell_waiting(self, events: list[Event]) -> None:
         """What has come of the call that is next."""
