@@ -131,6 +131,26 @@ async def test_an_empty_answer_is_tried_once_elsewhere_and_then_passed_on(
     assert (len(upstream.requests), len(second.requests)) == (1, 1)
 
 
+EMPTY = script.chat_stream([], usage=None)
+
+
+@pytest.mark.parametrize(
+    ("limits", "plays"),
+    [
+        pytest.param(RetryLimits(backoff_s=0.1), [EMPTY, EMPTY], id="and asked once more"),
+        pytest.param(RetryLimits(backoff_s=0.1), [BUSY, BUSY, EMPTY], id="with its last attempt"),
+        pytest.param(RetryLimits(backoff_s=0.1, attempts=0), [EMPTY], id="with its only attempt"),
+        pytest.param(RetryLimits(backoff_s=0.1, concurrent=0, share=0), [EMPTY], id="with no retry left"),
+    ],
+)
+async def test_an_empty_answer_of_a_lone_target_is_passed_on(
+    client: Client, upstream: ScriptedUpstream, limits: RetryLimits, plays: list[script.Script]
+) -> None:
+    upstream.play(*plays)
+    assert await ask(through(Walks(client, limits=limits, chance=0.1), upstream)) == "data: [DONE]\n\n"
+    assert len(upstream.requests) == len(plays)
+
+
 async def test_everything_is_over_within_the_clients_own_time(walks: Walks, upstream: ScriptedUpstream) -> None:
     """T17."""
     async with ScriptedUpstream() as second:

@@ -100,10 +100,10 @@ class Attempter:
         self._embedders = embedders
         self._max_event_bytes = max_event_bytes
 
-    async def attempt(self, exchange: Exchange, one: Try, *, accepts_empty: bool = True) -> Attempt | Whole:
+    async def attempt(self, exchange: Exchange, one: Try, accepts_empty: Callable[[], bool]) -> Attempt | Whole:
         """Ask its target. Raises Problem, whose `retry` says whether another one could do better.
 
-        An answer that ends without content is one of those problems, unless it is accepted as it is.
+        An answer that ends without content is one of those problems, unless it is accepted as it is then.
         """
         timeouts = one.target.provider.timeouts
         operation, streams = exchange.envelope.operation, exchange.envelope.stream
@@ -111,7 +111,6 @@ class Attempter:
         ask: Callable[[Exchange, Try, float], Awaitable[Attempt | Whole]]
         if operation is not Operation.GENERATE:
             ask = self._counted if operation is Operation.COUNT else self._embedded
-            accepts_empty = True
         elif streams:
             ask = self._until_content
             first = one.begun + timeouts.first_token_s
@@ -121,7 +120,8 @@ class Attempter:
             committed = await ask(exchange, one, min(first, total))
         except TimeoutError:
             raise _too_slow(exchange, one.target, is_first=first < total) from None
-        if not (accepts_empty or one.tally.has_content or _has_output(one.tally)):
+        is_full = one.tally.has_content or operation is not Operation.GENERATE or _has_output(one.tally)
+        if not (is_full or accepts_empty()):
             with committed:
                 raise invalid_answer(one.target, "a finish with nothing before it")
         return committed

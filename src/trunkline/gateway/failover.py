@@ -69,6 +69,10 @@ class Failover:
         pending = [*targets]
         has_been_empty = False
         most = max(len(targets), 1 + self._limits.attempts)
+
+        def accepts_empty() -> bool:
+            return has_been_empty or len(exchange.tries) >= most or not budget.has(clock())
+
         while (number := len(exchange.tries)) < most:
             if number and not budget.spend(clock()):
                 break
@@ -79,11 +83,10 @@ class Failover:
                     break
                 await asyncio.sleep(wait_s)
             target = pending.pop(0)
-            is_last = not pending and not self._limits.attempts
             try:
                 if plan.hedge and not number and (slow_s := self._slow_s(target, pending, hedges, clock())) is not None:
                     return await self._hedged(exchange, target, pending, slow_s, hedges, problems=problems)
-                return await self._attempt(exchange, target, accepts_empty=has_been_empty or is_last)
+                return await self._attempt(exchange, target, accepts_empty)
             except Problem as problem:
                 if problem.retry is Retry.NEVER:
                     raise
@@ -99,7 +102,7 @@ class Failover:
             if not (budget.spend(clock()) and exchange.hold.extend()):
                 break
             try:
-                committed = await self._attempt(exchange, target, accepts_empty=False)
+                committed = await self._attempt(exchange, target, _never)
             except Problem:
                 continue  # it stands in the record; what the client hears of is why the answer broke
             if isinstance(committed, Attempt):
@@ -130,12 +133,12 @@ class Failover:
         Whoever loses is closed at once, and stands in the record with what it cost. Where both fail, `problems` gets
         the first one's, and the other's is raised, unless the first one's says that nobody else is to be asked.
         """
-        tasks = [asyncio.create_task(self._attempt(exchange, target, accepts_empty=True))]
+        tasks = [asyncio.create_task(self._attempt(exchange, target, _always))]
         try:
             await asyncio.wait(tasks, timeout=slow_s)
             now = exchange.clock()
             if not tasks[0].done() and hedges.spend(now) and exchange.hold.extend():
-                tasks.append(asyncio.create_task(self._attempt(exchange, others.pop(0), accepts_empty=True)))
+                tasks.append(asyncio.create_task(self._attempt(exchange, others.pop(0), _always)))
             running = set(tasks)
             while running:
                 done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
@@ -167,14 +170,14 @@ class Failover:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _attempt(self, exchange: Exchange, target: Target, *, accepts_empty: bool) -> Attempt | Whole:
+    async def _attempt(self, exchange: Exchange, target: Target, accepts_empty: Callable[[], bool]) -> Attempt | Whole:
         clock = exchange.clock
         begun = clock()
         tally = Tally(keeps_text=exchange.turn is not None, commits_on_reasoning=exchange.ingress.commits_on_reasoning)
         one = Try(target, tally, begun, self._health.begin(target, begun))
         exchange.tries.append(one)
         try:
-            committed = await self._attempter.attempt(exchange, one, accepts_empty=accepts_empty)
+            committed = await self._attempter.attempt(exchange, one, accepts_empty)
         except Problem as problem:
             one.problem = problem
             one.ended = clock()
@@ -200,6 +203,14 @@ class Failover:
             and problem.kind in _SAME_AGAIN
             and problem.source in {Source.UPSTREAM, Source.NETWORK}
         ][:1]
+
+
+def _always() -> bool:
+    return True
+
+
+def _never() -> bool:
+    return False
 
 
 def _close_loser(task: asyncio.Task[Attempt | Whole]) -> None:
