@@ -75,7 +75,7 @@ class Framer:
             chunk = self._without_bom(chunk)
             self._is_between = self._started and not self._rest
         if self._is_between and chunk.endswith(b"\n\n") and _CR not in chunk and len(chunk) <= self._limit:
-            if chunk.startswith(b"data: ") and chunk.find(b"\n") == len(chunk) - 2:
+            if chunk.startswith(b"data: ") and chunk.find(_LF) == len(chunk) - 2:
                 return [Frame(chunk[6:-2])]
             return self._whole_events(chunk)
         rest = self._rest

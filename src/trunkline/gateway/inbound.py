@@ -77,14 +77,18 @@ class Inbound:
             return None if chunk is None else self.end()
         reader = self._reader
         frames = self._framer.feed(chunk)
-        events: list[Event] = []
+        events: Sequence[Event] = []
         read = 0
         try:
-            for frame in frames:
-                events += reader.read(frame)
-                read += 1
+            if len(frames) == 1:  # nearly always: no list is made
+                events = reader.read(frames[0])
+                read = 1
+            else:
+                for frame in frames:
+                    events += reader.read(frame)
+                    read += 1
             if reader.is_done:
-                events += reader.close()
+                events = [*events, *reader.close()]
         except Problem as failure:
             if not events:
                 raise

@@ -218,7 +218,12 @@ def _outlet(exchange: Exchange, attempt: Attempt) -> Callable[[Batch], Iterable[
 
 
 def _forward(forwarder: Forwarder, batch: Batch) -> Iterable[bytes]:
-    told = list(map(forwarder.forward, batch.frames))
+    frames = batch.frames
+    if len(frames) == 1 and not batch.is_over:
+        batch.frames = batch.events = ()
+        data = forwarder.forward(frames[0])
+        return (data,) if data else ()
+    told = list(map(forwarder.forward, frames))
     batch.frames = batch.events = ()  # before they are joined, once: one may be many megabytes
     if batch.is_over:
         told.append(forwarder.close())

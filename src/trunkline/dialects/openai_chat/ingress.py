@@ -142,6 +142,8 @@ class _Seen(msgspec.Struct):
 
 _SEEN = msgspec.json.Decoder(_Seen)
 
+_IS_NULL: Final = (b":null", b": null")
+
 
 class Forwarder:
     """Chunks go on, payload untouched, without event names. Nothing else does.
@@ -162,7 +164,9 @@ class Forwarder:
     def forward(self, frame: Frame) -> bytes:
         """The frame as it goes on; empty for what is no chunk, and for usage that nobody asked for."""
         data = frame.data
-        if data.find(b'"usage"') < 0 <= data.find(b'"choices"') and data.startswith(b"{"):  # nearly all of them
+        usage = data.find(b'"usage"')
+        has_none = usage < 0 or data.startswith(_IS_NULL, usage + 7)
+        if has_none and data.find(b'"choices"') >= 0 and data.startswith(b"{"):  # nearly all of them
             return sse.event(data.replace(b"\n", b"\ndata: "))
         if data == b"[DONE]" or not data or data.startswith(b":"):
             return b""
