@@ -19,16 +19,18 @@ TOGETHER: Final = 128
 class Outbox:
     """Knows which transports of one event loop hold something. Owns the callback in which it leaves."""
 
-    __slots__ = ("_holding",)
+    __slots__ = ("_holding", "_loop")
 
     def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._holding: list[HeldTransport] = []
 
     def add(self, one: HeldTransport) -> None:
         """It holds something, from now on."""
         holding = self._holding
         if not holding:
-            asyncio.get_running_loop().call_soon(self.flush)
+            loop = self._loop = self._loop or asyncio.get_running_loop()
+            loop.call_soon(self.flush)
         holding.append(one)
         if len(holding) >= TOGETHER:
             self.flush()
