@@ -16,14 +16,26 @@ TOGETHER: Final = 128
 """How many transports may hold something: in a long turn, the first do not wait for the last."""
 
 
-class Outbox:
-    """Knows which transports of one event loop hold something. Owns the callback in which it leaves."""
+LONELY_TURNS: Final = 8
+"""After so many turns in a row in which one transport alone held something, there is nothing to wait for."""
 
-    __slots__ = ("_holding", "_loop")
+AT_ONCE: Final = 16
+"""How many writes go through at once then, before a turn is looked at again."""
+
+
+class Outbox:
+    """Knows which transports of one event loop hold something. Owns the callback in which it leaves.
+
+    `at_once` is how many writes need not be held now, as each turn has but one.
+    """
+
+    __slots__ = ("_holding", "_lonely", "_loop", "at_once")
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._holding: list[HeldTransport] = []
+        self._lonely = 0
+        self.at_once = 0
 
     def add(self, one: HeldTransport) -> None:
         """It holds something, from now on."""
@@ -38,6 +50,12 @@ class Outbox:
     def flush(self) -> None:
         """Write out what all of them hold."""
         holding, self._holding = self._holding, []
+        if len(holding) > 1:
+            self._lonely = self.at_once = 0
+        elif holding:
+            self._lonely += 1
+            if self._lonely >= LONELY_TURNS:
+                self.at_once = AT_ONCE
         holding.reverse()
         try:
             while holding:
@@ -64,14 +82,17 @@ class HeldTransport(asyncio.Transport):
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Have this leave after what was written before it."""
-        held = self._held
+        held, outbox = self._held, self._outbox
         if len(held) + len(data) > HELD_BYTES:
             self._write_through(data)
         elif held:
             self._held = b"".join((held, data))
+        elif data and outbox.at_once:
+            outbox.at_once -= 1
+            self._write_through(bytes(data))  # what a buffer holds now
         elif data:
-            self._held = bytes(data)  # what a buffer holds now
-            self._outbox.add(self)
+            self._held = bytes(data)
+            outbox.add(self)
 
     def _write_through(self, data: bytes | bytearray | memoryview) -> None:
         held, self._held = self._held, b""

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from server.wire import channel_of, get, heard, post, serving
-from trunkline.outbox import HELD_BYTES, TOGETHER, HeldTransport, Outbox
+from trunkline.outbox import AT_ONCE, HELD_BYTES, LONELY_TURNS, TOGETHER, HeldTransport, Outbox
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -63,6 +63,26 @@ async def test_what_is_written_in_a_turn_leaves_at_its_end() -> None:
         one.transport.write(b"d")
         await turns()
         assert one.got() == b"d"
+
+
+async def test_where_each_turn_has_but_one_nothing_waits_for_its_end_until_one_has_more() -> None:
+    outbox = Outbox()
+    async with peer(outbox) as one, peer(outbox) as other:
+        for _ in range(LONELY_TURNS):
+            one.transport.write(b"a")
+            assert one.got() is None
+            await turns()
+            assert one.got() == b"a"
+        for _ in range(AT_ONCE):
+            one.transport.write(b"b")
+            assert one.got() == b"b"
+        one.transport.write(b"c")
+        other.transport.write(b"d")
+        assert (one.got(), other.got()) == (None, None)
+        await turns()
+        assert (one.got(), other.got()) == (b"c", b"d")
+        one.transport.write(b"e")
+        assert one.got() is None
 
 
 async def test_it_may_be_made_before_the_loop_runs() -> None:
