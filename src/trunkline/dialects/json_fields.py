@@ -13,7 +13,7 @@ from trunkline.core.call import Extras
 from trunkline.core.problem import invalid
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from trunkline.core.problem import Problem
 
@@ -161,11 +161,18 @@ class JsonFields:
         path = self.path(name)
         return (self._object(bytes(item), f"{path}[{place}]") for place, item in enumerate(items))
 
-    def extras(self, dialect: str) -> Extras | None:
-        """What nobody has taken."""
-        left = tuple(
-            (name, bytes(raw)) for name, raw in self._fields.items() if name not in self._taken and self.has(name)
-        )
+    def untaken(self, within: str = "") -> list[tuple[str, bytes]]:
+        """What nobody has taken; by its path, where this is the object `within` another one."""
+        before = f"{within}." if within else ""
+        return [
+            (before + name, bytes(raw))
+            for name, raw in self._fields.items()
+            if name not in self._taken and self.has(name)
+        ]
+
+    def extras(self, dialect: str, more: Iterable[tuple[str, bytes]] = ()) -> Extras | None:
+        """What nobody has taken, and `more` that has no place of its own."""
+        left = (*self.untaken(), *more)
         return Extras(dialect, left) if left else None
 
     def extras_within(self, name: str, inner: JsonFields, dialect: str) -> Extras | None:
@@ -174,13 +181,10 @@ class JsonFields:
         Raises Problem INVALID_REQUEST for a field of this one that calls itself so: it would come out in the other
         one, past whoever looks there for what a caller may not name.
         """
-        own, theirs = self.extras(dialect), inner.extras(dialect)
-        fields = own.fields if own else ()
-        for other, _ in fields:
+        for other, _ in self.untaken():
             if other.startswith(f"{name}."):
                 raise self.wrong(other[:100], f"is no field of its own: write it into `{name}`")
-        fields += tuple((f"{name}.{field}", raw) for field, raw in (theirs.fields if theirs else ()))
-        return Extras(dialect, fields) if fields else None
+        return self.extras(dialect, inner.untaken(name))
 
     @staticmethod
     def _object(raw: bytes, path: str) -> JsonFields:

@@ -101,20 +101,14 @@ def read_call(body: bytes) -> Call:
         thinking=thinking,
         user=user,
         service_tier=_service_tier(fields),
-        extras=_extras(fields, more),
+        extras=fields.extras(NAME, more),
     )
-
-
-def _extras(fields: JsonFields, more: list[tuple[str, bytes]] | tuple[tuple[str, bytes], ...] = ()) -> Extras | None:
-    left = fields.extras(NAME)
-    kept = (left.fields if left else ()) + tuple(more)
-    return Extras(NAME, kept) if kept else None
 
 
 def _keep(name: str, left: JsonFields | None, more: list[tuple[str, bytes]]) -> None:
     """What of an object nobody has read: it is put back into that object for a target of this dialect."""
-    if left is not None and (extras := left.extras(NAME)) is not None:
-        more.append((name, msgspec.json.encode({key: msgspec.Raw(raw) for key, raw in extras.fields})))
+    if left is not None and (fields := left.untaken()):
+        more.append((name, msgspec.json.encode({key: msgspec.Raw(raw) for key, raw in fields})))
 
 
 def _positive(fields: JsonFields, name: str) -> int | None:
@@ -193,7 +187,7 @@ def _tool(tool: JsonFields) -> Tool:
         schema=schema,
         is_strict=tool.flag("strict"),
         is_cached=is_cached,
-        extras=_extras(tool, more),
+        extras=tool.extras(NAME, more),
     )
 
 
@@ -228,7 +222,7 @@ def _messages(fields: JsonFields) -> tuple[Message, ...]:
         rest = tuple(part for part in parts if not isinstance(part, ToolResult))
         if rest or not results:
             messages.append(Message(role, rest))
-        messages[-1] = msgspec.structs.replace(messages[-1], extras=_extras(turn))
+        messages[-1] = msgspec.structs.replace(messages[-1], extras=turn.extras(NAME))
     if len(messages) == bool(system):
         raise fields.wrong("messages", "must not be empty")
     return tuple(messages)
@@ -262,11 +256,11 @@ def _part(block: JsonFields, role: Role) -> Part:
     match kind:
         case "text":
             is_cached, more = _cache(block)
-            return Text(block.needed_text("text"), is_cached, _extras(block, more))
+            return Text(block.needed_text("text"), is_cached, block.extras(NAME, more))
         case "image":
             is_cached, more = _cache(block)
             media = _media(block, "image")
-            return Image(media, is_cached=is_cached, extras=_extras(block, more))
+            return Image(media, is_cached=is_cached, extras=block.extras(NAME, more))
         case "document":
             return _document(block)
         case "tool_use":
@@ -311,7 +305,7 @@ def _extras_of_document(block: JsonFields, more: tuple[tuple[str, bytes], ...], 
     kind = block.object("source")
     if source is not None and kind is not None and kind.text("type") == "content":
         more += (("source", source),)  # as one text for everybody else, in its own blocks for Anthropic
-    return _extras(block, more)
+    return block.extras(NAME, more)
 
 
 def _tool_use(block: JsonFields) -> ToolCall:
@@ -322,7 +316,7 @@ def _tool_use(block: JsonFields) -> ToolCall:
         name=block.needed_text("name"),
         arguments=(arguments or b"{}").decode(),
         is_cached=is_cached,
-        extras=_extras(block, more),
+        extras=block.extras(NAME, more),
     )
 
 
@@ -334,7 +328,7 @@ def _tool_result(block: JsonFields) -> ToolResult:
         parts=parts,
         is_error=block.flag("is_error") or False,
         is_cached=is_cached,
-        extras=_extras(block, more),
+        extras=block.extras(NAME, more),
     )
 
 

@@ -81,9 +81,7 @@ def read_call(body: bytes, *, stream: bool) -> Call:
 
 def _extras(fields: Fields, config: Fields, more: list[tuple[str, bytes]]) -> Extras | None:
     more += [(f"{CONFIG}{name}", bytes(raw)) for name, raw in config.left().items()]
-    extras = fields.extras(NAME)
-    joined = (extras.fields if extras else ()) + tuple(more)
-    return Extras(NAME, joined) if joined else None
+    return fields.extras(NAME, more)
 
 
 def _max_tokens(config: Fields) -> int | None:

@@ -103,14 +103,8 @@ def read_call(body: bytes) -> Call:
         user=fields.text("user"),
         metadata=fields.raw_object("metadata"),
         service_tier=fields.text("service_tier"),
-        extras=_extras(fields, more),
+        extras=fields.extras(NAME, more),
     )
-
-
-def _extras(fields: JsonFields, more: list[tuple[str, bytes]]) -> Extras | None:
-    left = fields.extras(NAME)
-    kept = (*(left.fields if left else ()), *more)
-    return Extras(NAME, kept) if kept else None
 
 
 def _stop(fields: JsonFields) -> tuple[str, ...]:
@@ -174,12 +168,6 @@ def _part(fields: JsonFields, role: Role) -> Part:
             return Refusal(fields.needed_text("refusal"))
         case _:
             raise fields.wrong("type", f"is a part that cannot be translated in a message of the {role.value} role")
-
-
-def _within(name: str, inner: JsonFields) -> list[tuple[str, bytes]]:
-    """What nobody has read of the object under this name, by its path."""
-    left = inner.extras(NAME)
-    return [(f"{name}.{key}", raw) for key, raw in left.fields] if left else []
 
 
 def _needed_object(fields: JsonFields, name: str) -> JsonFields:
@@ -339,7 +327,7 @@ def _tool_choice(fields: JsonFields, more: list[tuple[str, bytes]]) -> ToolChoic
         raise choice.wrong("type", "cannot be translated: only a function can be chosen")
     function = _needed_object(choice, "function")
     name = function.needed_text("name")
-    more += _within("tool_choice", choice) + _within("tool_choice.function", function)
+    more += choice.untaken("tool_choice") + function.untaken("tool_choice.function")
     return ToolChoice(ChoiceMode.NAMED, name)
 
 
@@ -360,7 +348,7 @@ def _format(fields: JsonFields, more: list[tuple[str, bytes]]) -> Format | None:
                 description=schema.text("description"),
                 is_strict=schema.flag("strict"),
             )
-            more += _within("response_format", told) + _within("response_format.json_schema", schema)
+            more += told.untaken("response_format") + schema.untaken("response_format.json_schema")
             return form
         case _:
             raise told.wrong("type", "must be text, json_object or json_schema")
@@ -382,7 +370,7 @@ def _thinking(fields: JsonFields, more: list[tuple[str, bytes]]) -> Thinking | N
         budget_tokens=told.integer("max_tokens"),
         is_shown=shows if hides is None else not hides,
     )
-    more += _within("reasoning", told)
+    more += told.untaken("reasoning")
     return thinking
 
 

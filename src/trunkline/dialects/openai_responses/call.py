@@ -99,13 +99,8 @@ def read_call(body: bytes) -> Call:
         user=safety if user is None else user,
         metadata=fields.raw_object("metadata"),
         service_tier=fields.text("service_tier"),
-        extras=_joined(fields.extras(NAME), more),
+        extras=fields.extras(NAME, more),
     )
-
-
-def _joined(extras: Extras | None, more: list[tuple[str, bytes]]) -> Extras | None:
-    fields = (extras.fields if extras else ()) + tuple(more)
-    return Extras(NAME, fields) if fields else None
 
 
 def _messages(fields: JsonFields) -> tuple[Message, ...]:
@@ -321,8 +316,7 @@ def _format(fields: JsonFields, more: list[tuple[str, bytes]]) -> Format | None:
     if text is None:
         return None
     wanted = text.object("format")
-    if (rest := text.extras(NAME)) is not None:
-        more += [(f"text.{name}", raw) for name, raw in rest.fields]
+    more += text.untaken("text")
     kind = wanted.needed_text("type") if wanted is not None else "text"
     if wanted is None or kind == "text":
         return None
@@ -349,8 +343,7 @@ def _thinking(fields: JsonFields, more: list[tuple[str, bytes]]) -> Thinking | N
     summary = reasoning.text("summary")
     if summary not in {None, "auto"}:
         more.append(("reasoning.summary", msgspec.json.encode(summary)))
-    if (rest := reasoning.extras(NAME)) is not None:
-        more += [(f"reasoning.{name}", raw) for name, raw in rest.fields]
+    more += reasoning.untaken("reasoning")
     if effort == "none":
         return Thinking(is_on=False)
     if effort is None and summary is None:
